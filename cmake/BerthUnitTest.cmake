@@ -1,0 +1,22 @@
+# berth_unit_test(NAME [ROOT] [LABEL label] SOURCES file... LIBS target...)
+#
+# A GoogleTest program. Label `unit` needs no root and runs in milliseconds; with ROOT the label is `plugin`
+# and the test may mount, make devices and the like.
+function(berth_unit_test name)
+  if(NOT BERTH_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(arg "ROOT" "LABEL" "SOURCES;LIBS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_LIBS} GTest::gtest GTest::gmock GTest::gtest_main berth_warnings)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+  if(arg_LABEL)
+    set(label ${arg_LABEL})
+  elseif(arg_ROOT)
+    set(label plugin)
+  else()
+    set(label unit)
+  endif()
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 300)
+endfunction()

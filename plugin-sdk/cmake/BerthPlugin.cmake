@@ -1,0 +1,46 @@
+# berth_add_plugin(NAME SOURCES file... [LIBS target...] [NO_FACADE])
+#
+# Builds one plugin folder into NAME.so: hidden visibility, a version script that exports the entry symbol alone, and
+# plugin.toml of the calling folder embedded verbatim as an ELF note. With NO_FACADE the sources define the entry symbol
+# themselves (plugins in C); the note then sits in a C object of its own that the linker is told to keep.
+set(BERTH_SDK_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}")
+
+function(berth_add_plugin name)
+  cmake_parse_arguments(arg "NO_FACADE" "" "SOURCES;LIBS" ${ARGN})
+  set(manifest_file "${CMAKE_CURRENT_SOURCE_DIR}/plugin.toml")
+  if(NOT EXISTS "${manifest_file}")
+    message(FATAL_ERROR "berth_add_plugin(${name}): ${manifest_file} is missing; every plugin folder has a plugin.toml")
+  endif()
+  set(entry "${CMAKE_CURRENT_BINARY_DIR}/${name}_entry.cc")
+  if(arg_NO_FACADE)
+    set(entry "${CMAKE_CURRENT_BINARY_DIR}/${name}_entry.c")
+  endif()
+  configure_file("${BERTH_SDK_CMAKE_DIR}/entry.cc.in" "${entry}" @ONLY)
+  set_source_files_properties("${entry}" PROPERTIES OBJECT_DEPENDS "${manifest_file}")
+
+  add_library(${name} MODULE ${arg_SOURCES} "${entry}")
+  target_link_libraries(${name} PRIVATE Berth::sdk ${arg_LIBS})
+  if(TARGET berth_warnings)
+    target_link_libraries(${name} PRIVATE berth_warnings)
+  endif()
+  if(NOT arg_NO_FACADE)
+    set_source_files_properties("${entry}" PROPERTIES COMPILE_DEFINITIONS BERTH_PLUGIN_FACADE)
+  endif()
+  target_link_options(${name} PRIVATE "LINKER:--version-script=${BERTH_SDK_CMAKE_DIR}/plugin.map"
+                                      "LINKER:--gc-sections")
+  if(NOT BERTH_SANITIZE)
+    target_link_options(${name} PRIVATE "LINKER:--no-undefined")
+  endif()
+  set_target_properties(${name} PROPERTIES
+    PREFIX "" CXX_VISIBILITY_PRESET hidden C_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+    LINK_DEPENDS "${BERTH_SDK_CMAKE_DIR}/plugin.map")
+  if(BERTH_PLUGIN_OUTPUT_DIRECTORY)
+    set_target_properties(${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${BERTH_PLUGIN_OUTPUT_DIRECTORY}")
+  endif()
+endfunction()
+
+# berth_install_plugin(NAME): to the directory in which berthd looks, as a component of its own.
+function(berth_install_plugin name)
+  string(REGEX REPLACE "^berth-plugin-" "" component "${name}")
+  install(TARGETS ${name} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/berth/plugins" COMPONENT "plugin-${component}")
+endfunction()
