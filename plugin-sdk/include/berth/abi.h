@@ -5,7 +5,8 @@
  * message bytes, file descriptors and a status. The reasons stand in docs/abi.md.
  *
  * RULES, referred to below as [n]
- *  [1] A unary call runs on the caller's thread. A request is valid until the call is finished or forwarded.
+ *  [1] A unary call runs on the caller's thread. A request is borrowed until handle() returns; a handler that answers
+ *      later takes or parses it first, and one that forwards later gives the request along.
  *  [2] One client end owns the response and the status, until it is released.
  *  [3] `finish` or `forward` exactly once for every call, from any thread, also after stop or cancel; the handle is dead
  *      on return. A finish that comes after the host ended the call is a no-op.
@@ -216,8 +217,8 @@ typedef struct berth_host {
    * the response whatever happens to the call. */
   void (*finish)(berth_call *call, const berth_status *status, const berth_message *response);
   /* any-thread, runs-others. Hands the rest of this call to `method` of `target`, as if it had been called there; headers
-   * replace as in options. `request`: NULL for the same bytes [3]. BERTH_REFUSED, and the call is still yours, when the
-   * method has another shape. */
+   * replace as in options. `request`: NULL for the same bytes, inside handle() only [1] [3]. BERTH_REFUSED, and the
+   * call is still yours, when the method has another shape or the request is gone. */
   int32_t (*forward)(berth_call *call, berth_target *target, uint32_t method, const berth_message *request,
                      const berth_header *headers, uint32_t header_count);
 

@@ -25,7 +25,7 @@ class ServerCall {
   /// Valid until the call is finished.
   Context context() const { return Context(raw_); }
 
-  /// The one request of a method without client stream. Valid until the call is finished or forwarded.
+  /// The one request of a method without client stream. Valid until the handler returns (ABI rule 1).
   std::string_view request_bytes() const {
     const berth_bytes body = detail::host->request(raw_);
     return {static_cast<const char*>(body.data), body.size};
@@ -87,7 +87,8 @@ class ServerCall {
     detail::host->finish(std::exchange(raw_, nullptr), nullptr, &message.raw());
     message.released();
   }
-  /// Hands the rest of the call, with its request as it is, to another plugin.
+  /// Hands the rest of the call, with its request as it is, to another plugin. Only before the handler returns; later,
+  /// give the request along.
   void forward(Target target, uint32_t method, const Context& context = Context()) {
     forward_message(target, method, nullptr, context);
   }
@@ -111,7 +112,8 @@ class ServerCall {
         raw_, target.raw(), method, request == nullptr ? nullptr : &request->raw(),
         options.raw()->headers, options.raw()->header_count);
     if (outcome != BERTH_OK) {
-      return finish(internal_error("forward of a call to a method of another shape"));
+      return finish(internal_error("forward of a call to " + std::string(target.property("uri")) +
+                                   " was refused: a method of another shape, or its request is gone"));
     }
     if (request != nullptr) request->released();
     raw_ = nullptr;
@@ -140,6 +142,8 @@ class ServerWriter {
 template <typename Request, typename Response>
 class ServerStream : public ServerWriter<Response> {
  public:
+  using RequestType = Request;
+  using ResponseType = Response;
   using ServerWriter<Response>::ServerWriter;
   /// The next request; false when there are no more, on cancellation, and on a malformed one (see status()).
   bool Read(Request* out) {

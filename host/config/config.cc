@@ -1,0 +1,258 @@
+#include "config/config.h"
+
+#include <algorithm>
+#include <set>
+
+#include "config/document.h"
+#include "config/schema.h"
+
+namespace berth::config {
+
+std::string Diagnostic::to_string() const {
+  return (file.empty() ? std::string("configuration") : file + ":" + std::to_string(line)) + ": " +
+         text;
+}
+
+bool has_type(const toml::node& node, std::string_view type) {
+  if (type == "string" || type == "duration") return node.is_string();
+  if (type == "integer") return node.is_integer();
+  if (type == "boolean") return node.is_boolean();
+  if (type == "float") return node.is_floating_point() || node.is_integer();
+  if (type == "list") return node.is_array();
+  if (type == "table") return node.is_table();
+  if (type == "dirs") return node.is_string() || node.is_array();
+  return false;
+}
+
+std::string origin_of(const toml::node& node) {
+  const toml::source_region& source = node.source();
+  if (!source.path) return "default";
+  if (source.begin.line == 0) return *source.path;
+  return *source.path + ":" + std::to_string(source.begin.line);
+}
+
+Diagnostic diagnostic_at(const toml::node& node, std::string text) {
+  const toml::source_region& source = node.source();
+  return {source.path ? *source.path : std::string(), source.begin.line, std::move(text)};
+}
+
+namespace {
+
+bool is_open_section(std::string_view key) {
+  return key == "plugins" || key == "proxy_plugins" || key == "timeouts" ||
+         key == "stream_processors";
+}
+
+/// Reports keys of the host's sections that do not exist, have no effect or another type.
+void check_host_section(const toml::table& table, std::string_view section,
+                        std::vector<Diagnostic>* diagnostics) {
+  for (const auto& [key, node] : table) {
+    const std::string_view name = key.str();
+    if (section.empty() && is_open_section(name)) {
+      if (!node.is_table())
+        diagnostics->push_back(diagnostic_at(node, "[" + std::string(name) + "] must be a table"));
+      continue;
+    }
+    const std::string place =
+        "\"" + std::string(name) + "\"" +
+        (section.empty() ? std::string() : " in [" + std::string(section) + "]");
+    const HostKey* known = find_host_key(section, name);
+    if (known == nullptr && section.empty() && node.is_table() &&
+        std::any_of(host_keys().begin(), host_keys().end(),
+                    [&](const HostKey& one) { return one.section == name; })) {
+      check_host_section(*node.as_table(), name, diagnostics);
+    } else if (known == nullptr) {
+      diagnostics->push_back(diagnostic_at(node, "unknown key " + place));
+    } else if (!has_type(node, known->type)) {
+      diagnostics->push_back(
+          diagnostic_at(node, "key " + place + " must be a " + std::string(known->type)));
+    } else if (!known->ignored.empty() && !(node.is_string() && node.as_string()->get().empty()) &&
+               !(node.is_integer() && node.as_integer()->get() == 0) &&
+               !(node.is_boolean() && !node.as_boolean()->get())) {
+      diagnostics->push_back(
+          diagnostic_at(node, "key " + place + " has no effect: " + std::string(known->ignored)));
+    }
+  }
+}
+
+/// Puts the defaults below what is there, with no origin.
+void add_defaults(toml::table& root) {
+  for (const HostKey& key : host_keys()) {
+    toml::table* table = &root;
+    if (!key.section.empty()) {
+      if (!root.contains(key.section)) root.insert_or_assign(key.section, toml::table{});
+      table = root.get_as<toml::table>(key.section);
+      if (table == nullptr) continue;
+    }
+    const toml::node* present = table->get(key.key);
+    if (present != nullptr && has_type(*present, key.type)) continue;
+    toml::table parsed = toml::parse("value = " + key.default_toml);
+    const std::string name(key.key);
+    parsed.get("value")->visit([&](auto& value) {
+      std::remove_cvref_t<decltype(value)> copy(value);  // a copy has no origin: "default"
+      table->insert_or_assign(name, std::move(copy));
+    });
+  }
+}
+
+void override_value(toml::table& root, std::string_view section, std::string_view key,
+                    const std::optional<std::string>& value) {
+  if (!value) return;
+  // A parsed document is how toml++ gives a value an origin.
+  toml::table parsed =
+      toml::parse("\"" + std::string(key) + "\" = ''", std::string_view("command line"));
+  parsed.get_as<std::string>(key)->get() = *value;
+  toml::table* table = &root;
+  if (!section.empty()) {
+    if (!root.contains(section)) root.insert_or_assign(section, toml::table{});
+    table = root.get_as<toml::table>(section);
+    if (table == nullptr) return;
+  }
+  table->insert_or_assign(key, std::move(*parsed.get_as<std::string>(key)));
+}
+
+class Extractor {
+ public:
+  Extractor(const toml::table& root, std::vector<Diagnostic>* diagnostics)
+      : root_(root), diagnostics_(diagnostics) {}
+
+  std::string text(std::string_view section, std::string_view key) const {
+    const toml::node* node = find(section, key);
+    return node != nullptr && node->is_string() ? node->as_string()->get() : std::string();
+  }
+
+  int64_t number(std::string_view section, std::string_view key, int64_t low, int64_t high) const {
+    const toml::node* node = find(section, key);
+    if (node == nullptr || !node->is_integer()) return low;
+    const int64_t value = node->as_integer()->get();
+    if (value < low || value > high) {
+      diagnostics_->push_back(diagnostic_at(
+          *node, "\"" + std::string(key) + "\" is " + std::to_string(value) + "; it must be from " +
+                     std::to_string(low) + " to " + std::to_string(high)));
+      return std::clamp(value, low, high);
+    }
+    return value;
+  }
+
+  std::vector<std::string> texts(const toml::node* node, std::string_view what) const {
+    std::vector<std::string> list;
+    if (node == nullptr) return list;
+    if (const auto* one = node->as_string()) return {one->get()};
+    if (!node->is_array()) return list;
+    for (const toml::node& element : *node->as_array()) {
+      if (const auto* value = element.as_string()) {
+        list.push_back(value->get());
+      } else {
+        diagnostics_->push_back(
+            diagnostic_at(element, "\"" + std::string(what) + "\" must be a list of strings"));
+      }
+    }
+    return list;
+  }
+
+  const toml::node* find(std::string_view section, std::string_view key) const {
+    if (section.empty()) return root_.get(key);
+    const toml::table* table = root_.get_as<toml::table>(section);
+    return table == nullptr ? nullptr : table->get(key);
+  }
+
+  std::vector<ProxyPlugin> proxies() const {
+    std::vector<ProxyPlugin> list;
+    const toml::table* table = root_.get_as<toml::table>("proxy_plugins");
+    if (table == nullptr) return list;
+    for (const auto& [name, node] : *table) {
+      const toml::table* one = node.as_table();
+      if (one == nullptr) {
+        diagnostics_->push_back(
+            diagnostic_at(node, "[proxy_plugins." + std::string(name.str()) + "] must be a table"));
+        continue;
+      }
+      ProxyPlugin proxy;
+      proxy.id = name.str();
+      for (const auto& [key, value] : *one) {
+        const std::string_view k = key.str();
+        std::string* into = k == "type"       ? &proxy.type
+                            : k == "address"  ? &proxy.address
+                            : k == "platform" ? &proxy.platform
+                                              : nullptr;
+        if (into != nullptr && value.is_string()) {
+          *into = value.as_string()->get();
+        } else if (k == "capabilities" && value.is_array()) {
+          proxy.capabilities = texts(&value, k);
+        } else if (k != "exports" || !value.is_table()) {
+          diagnostics_->push_back(
+              diagnostic_at(value, "unknown or ill-typed key \"" + std::string(k) +
+                                       "\" in [proxy_plugins." + proxy.id + "]"));
+        }
+      }
+      list.push_back(std::move(proxy));
+    }
+    return list;
+  }
+
+ private:
+  const toml::table& root_;
+  std::vector<Diagnostic>* diagnostics_;
+};
+
+Values extract(const toml::table& root, std::vector<Diagnostic>* diagnostics) {
+  const Extractor in(root, diagnostics);
+  Values values;
+  values.root = in.text("", "root");
+  values.state = in.text("", "state");
+  values.temp = in.text("", "temp");
+  values.plugin_dirs = in.texts(in.find("", "plugin_dir"), "plugin_dir");
+  const auto id = [&](std::string_view section, std::string_view key) {
+    return static_cast<uint32_t>(in.number(section, key, 0, UINT32_MAX - 1));
+  };
+  values.grpc = {in.text("grpc", "address"), id("grpc", "uid"), id("grpc", "gid")};
+  values.ttrpc = {in.text("ttrpc", "address"), id("ttrpc", "uid"), id("ttrpc", "gid")};
+  if (values.ttrpc.address.empty()) {
+    values.ttrpc = {values.grpc.address + ".ttrpc", values.grpc.uid, values.grpc.gid};
+  }
+  values.max_receive_bytes =
+      static_cast<int>(in.number("grpc", "max_recv_message_size", 1 << 10, 1 << 30));
+  values.max_send_bytes =
+      static_cast<int>(in.number("grpc", "max_send_message_size", 1 << 10, 1 << 30));
+  values.log_level = in.text("debug", "level");
+  values.log_format = in.text("debug", "format");
+  values.metrics_address = in.text("metrics", "address");
+  values.disabled_plugins = in.texts(in.find("", "disabled_plugins"), "disabled_plugins");
+  values.required_plugins = in.texts(in.find("", "required_plugins"), "required_plugins");
+  values.proxy_plugins = in.proxies();
+  values.cgroup_path = in.text("cgroup", "path");
+  values.oom_score = in.number("", "oom_score", -1000, 1000);
+  for (const std::string* path : {&values.root, &values.state}) {
+    if (!path->starts_with('/')) {
+      diagnostics->push_back(
+          {"", 0, "root and state must be absolute paths, not \"" + *path + "\""});
+    }
+  }
+  return values;
+}
+
+}  // namespace
+
+Config::Config() : document_(std::make_unique<Document>()) {}
+Config::Config(Config&&) noexcept = default;
+Config& Config::operator=(Config&&) noexcept = default;
+Config::~Config() = default;
+
+Result<Config> Config::load(const std::string& file, const Overrides& overrides) {
+  Config config;
+  toml::table& root = config.document_->root;
+  if (!file.empty()) {
+    BERTH_ASSIGN_OR_RETURN(root, load_merged(file, &config.diagnostics_));
+  }
+  override_value(root, "", "root", overrides.root);
+  override_value(root, "", "state", overrides.state);
+  override_value(root, "", "plugin_dir", overrides.plugin_dir);
+  override_value(root, "grpc", "address", overrides.address);
+  override_value(root, "debug", "level", overrides.log_level);
+  check_host_section(root, "", &config.diagnostics_);
+  add_defaults(root);
+  config.values_ = extract(root, &config.diagnostics_);
+  return config;
+}
+
+}  // namespace berth::config

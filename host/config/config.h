@@ -1,0 +1,95 @@
+// config.toml in containerd's layout: loading, checking, printing. Knows no plugin by name.
+#pragma once
+
+#include <berth/status.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "manifest/manifest.h"
+
+namespace berth::config {
+
+/// Something about the configuration that its author should know. Under --strict and for `config
+/// check` all of them are errors.
+struct Diagnostic {
+  std::string file;
+  uint32_t line = 0;
+  std::string text;
+  std::string to_string() const;
+};
+
+struct Listener {
+  std::string address;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+};
+
+struct ProxyPlugin {
+  std::string id, type, address, platform;
+  std::vector<std::string> capabilities;
+};
+
+/// The values of the host's own sections, defaults filled in.
+struct Values {
+  std::string root, state, temp;
+  std::vector<std::string> plugin_dirs;
+  Listener grpc, ttrpc;
+  int max_receive_bytes = 16 << 20;
+  int max_send_bytes = 16 << 20;
+  std::string log_level, log_format;
+  std::string metrics_address;
+  std::vector<std::string> disabled_plugins, required_plugins;
+  std::vector<ProxyPlugin> proxy_plugins;
+  std::string cgroup_path;
+  int64_t oom_score = 0;
+};
+
+/// What the command line says; absent values come from the file.
+struct Overrides {
+  std::optional<std::string> root, state, address, log_level, plugin_dir;
+};
+
+/// The merged document: every value with its origin. Immutable once loaded; any thread.
+class Config {
+ public:
+  /// Reads `file` ("": defaults alone) and its imports. A file that cannot be read, and TOML that
+  /// cannot be parsed, are errors naming file and line; everything else that is wrong becomes a
+  /// diagnostic.
+  static Result<Config> load(const std::string& file, const Overrides& overrides);
+
+  Config(Config&&) noexcept;
+  Config& operator=(Config&&) noexcept;
+  ~Config();
+
+  const Values& values() const { return values_; }
+  const std::vector<Diagnostic>& diagnostics() const { return diagnostics_; }
+
+  /// The effective configuration of one plugin as a JSON object: its section (or one named by an
+  /// alias) over its manifest's defaults. Unknown and ill-typed keys, and a placement that is not
+  /// offered, go to `diagnostics`.
+  std::string plugin_json(const manifest::Plugin& plugin,
+                          std::vector<Diagnostic>* diagnostics) const;
+  /// Sections of [plugins] that belong to none of `plugins`.
+  std::vector<Diagnostic> unknown_sections(const std::vector<manifest::Plugin>& plugins) const;
+  /// Which provider a plugin's section names for a requirement; empty when it names none.
+  std::string choice(const manifest::Plugin& plugin, const std::string& requirement) const;
+
+  /// The configuration in force as TOML; with `origin` each value is followed by whence it came.
+  std::string dump(const std::vector<manifest::Plugin>& plugins, bool origin) const;
+
+ private:
+  struct Document;
+  Config();
+  std::unique_ptr<Document> document_;
+  Values values_;
+  std::vector<Diagnostic> diagnostics_;
+};
+
+/// A documented file of all keys and their defaults.
+std::string default_text(const std::vector<manifest::Plugin>& plugins);
+
+}  // namespace berth::config

@@ -1,0 +1,29 @@
+// The merged TOML document behind Config; internal to this folder.
+#pragma once
+
+#include <toml++/toml.h>
+
+#include "config/config.h"
+
+namespace berth::config {
+
+struct Config::Document {
+  toml::table root;
+};
+
+/// Whether a value is of a type as manifests and the schema name them.
+bool has_type(const toml::node& node, std::string_view type);
+
+/// "FILE:LINE" of a value, or "command line" or "default".
+std::string origin_of(const toml::node& node);
+
+Diagnostic diagnostic_at(const toml::node& node, std::string text);
+
+/// Reads `file` and its imports into one table; whatever is wrong beyond syntax goes to
+/// `diagnostics`.
+Result<toml::table> load_merged(const std::string& file, std::vector<Diagnostic>* diagnostics);
+
+/// The section of a plugin in [plugins], by URI or by an alias; nullptr when there is none.
+const toml::table* section_of(const toml::table& root, const manifest::Plugin& plugin);
+
+}  // namespace berth::config

@@ -1,0 +1,67 @@
+// The plugin graph, resolved from manifests and configuration before any plugin is loaded. Pure
+// data and pure functions: no file is read, no plugin touched; the same input gives the same output
+// in the same order.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "manifest/manifest.h"
+
+namespace berth::graph {
+
+/// A plugin that could run.
+struct Candidate {
+  manifest::Plugin plugin;
+  std::string file;  // where it comes from, for messages: a .so, the configuration file, empty for
+                     // the host's own
+};
+
+/// What the administrator has decided. A plugin's alias counts as its id.
+struct Decisions {
+  std::set<std::string> disabled;  // URIs
+  std::set<std::string> required;  // URIs
+  /// Plugin URI -> requirement name -> id of the plugin that it shall be bound to.
+  std::map<std::string, std::map<std::string, std::string>> choices;
+};
+
+enum class State {
+  kOk,
+  kDisabled,  // by disabled_plugins
+  kSkipped,   // its probe says that this machine lacks what it needs; at run time only
+  kFailed,    // for a reason of its own
+  kBlocked,   // needs one that is not there
+};
+
+struct Node {
+  manifest::Plugin plugin;
+  std::string file;
+  State state = State::kOk;
+  std::string reason;  // one line; empty when kOk
+  /// Requirement name -> the nodes bound to it, indices into Graph::nodes.
+  std::map<std::string, std::vector<size_t>> bindings;
+
+  std::string uri() const { return plugin.uri(); }
+};
+
+struct Graph {
+  std::vector<Node> nodes;            // in the order to start
+  std::vector<std::string> problems;  // all that is wrong, one line each
+  std::vector<std::string> fatal;     // those for which the daemon must not run
+};
+
+/// Resolves everything at once; never fails, the graph has what is wrong.
+Graph resolve(std::vector<Candidate> candidates, const Decisions& decisions);
+
+/// Marks a node as `state` for `reason`, takes it out of the bindings of others, and blocks those
+/// that cannot do without it. Returns the newly blocked ones, in order.
+std::vector<size_t> fail(Graph& graph, size_t failed, State state, const std::string& reason);
+
+/// Client-facing services that should be served and are not, with the reason. Plugins that are
+/// optional or disabled are not missed.
+std::map<std::string, std::string> missing_services(const Graph& graph);
+
+}  // namespace berth::graph
