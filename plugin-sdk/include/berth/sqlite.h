@@ -1,0 +1,120 @@
+// SQLite as values: a connection, prepared statements, a transaction that is undone unless
+// committed. Thin on purpose: SQL stays visible where it is used.
+//
+// Thread rule: a Database and all that was made from it belong to one thread at a time; guard them
+// with one mutex, or give every thread its own Database.
+#pragma once
+
+#include <berth/status.h>
+#include <sqlite3.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace berth::sqlite {
+
+/// The status of a failed call on `db`: CONSTRAINT gives ALREADY_EXISTS, FULL and TOOBIG
+/// RESOURCE_EXHAUSTED, BUSY and LOCKED UNAVAILABLE, CORRUPT and NOTADB DATA_LOSS, READONLY and PERM
+/// PERMISSION_DENIED, anything else INTERNAL. `attempt` names operation and object.
+Status error_status(sqlite3* db, int code, std::string_view attempt);
+
+/// A prepared statement. Movable. Its Database must outlive it.
+class Statement {
+ public:
+  Statement() = default;
+
+  /// Binds to the index-th parameter, counted from 1. Text and blobs are copied. Returns *this, so
+  /// that bindings chain; an error (out of memory, no such parameter) shows at step().
+  Statement& bind(int index, int64_t value);
+  Statement& bind(int index, std::string_view text);
+  Statement& bind_blob(int index, std::string_view bytes);
+  Statement& bind_null(int index);
+
+  /// True: a row is there to be read. False: done; the statement is reset, bindings kept.
+  Result<bool> step();
+  /// step() for statements without rows; resets, also on failure.
+  Status run();
+  /// Ends reading early and lets go of the read transaction. Bindings are kept.
+  void reset();
+
+  /// Columns of the current row, counted from 0. Text is valid until the next step() or reset().
+  /// NULL reads as 0 or "".
+  int64_t integer(int column) const { return sqlite3_column_int64(raw_.get(), column); }
+  std::string_view text(int column) const;
+  bool is_null(int column) const { return sqlite3_column_type(raw_.get(), column) == SQLITE_NULL; }
+
+  explicit operator bool() const { return raw_ != nullptr; }
+
+ private:
+  friend class Database;
+  struct Finalize {
+    void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+  };
+  explicit Statement(sqlite3_stmt* raw) : raw_(raw) {}
+  std::unique_ptr<sqlite3_stmt, Finalize> raw_;
+  int bind_error_ = SQLITE_OK;
+};
+
+/// A connection. Movable; statements stay valid when it moves.
+class Database {
+ public:
+  Database() = default;
+
+  struct Options {
+    bool read_only = false;
+    /// How long to wait for a lock of another connection.
+    int busy_timeout_ms = 10'000;
+  };
+
+  /// Opens `path`, made with mode 0600 when absent; journal_mode=WAL, synchronous=FULL (a commit
+  /// that returned survives power loss), foreign keys on.
+  static Result<Database> open(const std::string& path) { return open(path, Options()); }
+  static Result<Database> open(const std::string& path, const Options& options);
+
+  /// Runs statements without parameters and without rows, separated by semicolons.
+  Status exec(const std::string& sql);
+  /// Compiles one statement.
+  Result<Statement> prepare(std::string_view sql);
+  /// The number in the header that tells which version of its format a database has; 0 for a new
+  /// one.
+  Result<int64_t> user_version();
+  Status set_user_version(int64_t version);
+
+  int64_t last_insert_id() const { return sqlite3_last_insert_rowid(raw_.get()); }
+  /// Rows that the last INSERT, UPDATE or DELETE changed.
+  int64_t changes() const { return sqlite3_changes64(raw_.get()); }
+  sqlite3* raw() const { return raw_.get(); }
+  explicit operator bool() const { return raw_ != nullptr; }
+
+ private:
+  struct Close {
+    void operator()(sqlite3* db) const { sqlite3_close_v2(db); }
+  };
+  explicit Database(sqlite3* raw) : raw_(raw) {}
+  std::unique_ptr<sqlite3, Close> raw_;
+};
+
+/// A transaction from begin() to commit(); rolled back when it is destroyed before that.
+class Transaction {
+ public:
+  /// For reading: what is read is one state of the database.
+  static Result<Transaction> read(Database& db) { return begin(db, "BEGIN DEFERRED"); }
+  /// For writing: takes the write lock at once, so a later statement cannot fail for want of it.
+  static Result<Transaction> write(Database& db) { return begin(db, "BEGIN IMMEDIATE"); }
+
+  Transaction(Transaction&& other) noexcept : db_(std::exchange(other.db_, nullptr)) {}
+  Transaction& operator=(Transaction&&) = delete;
+  ~Transaction();
+
+  /// On failure the transaction is rolled back. All statements that read must be reset.
+  Status commit();
+
+ private:
+  explicit Transaction(Database* db) : db_(db) {}
+  static Result<Transaction> begin(Database& db, const char* sql);
+  Database* db_;
+};
+
+}  // namespace berth::sqlite

@@ -1,0 +1,159 @@
+#include <berth/fd.h>
+#include <berth/sqlite.h>
+#include <fcntl.h>
+
+namespace berth::sqlite {
+namespace {
+
+Code code_of(int code) {
+  switch (code & 0xff) {
+    case SQLITE_CONSTRAINT:
+      return Code::kAlreadyExists;
+    case SQLITE_FULL:
+    case SQLITE_TOOBIG:
+    case SQLITE_NOMEM:
+      return Code::kResourceExhausted;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return Code::kUnavailable;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return Code::kDataLoss;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+      return Code::kPermissionDenied;
+    default:
+      return Code::kInternal;
+  }
+}
+
+}  // namespace
+
+Status error_status(sqlite3* db, int code, std::string_view attempt) {
+  const char* name = db == nullptr ? nullptr : sqlite3_db_filename(db, "main");
+  const char* why = db == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(db);
+  return {code_of(code), std::string(attempt) + ", database " + (name == nullptr ? "" : name) +
+                             ": " + why + " (SQLite code " + std::to_string(code) + ")"};
+}
+
+Statement& Statement::bind(int index, int64_t value) {
+  if (const int code = sqlite3_bind_int64(raw_.get(), index, value); code != SQLITE_OK)
+    bind_error_ = code;
+  return *this;
+}
+
+Statement& Statement::bind(int index, std::string_view text) {
+  // A view without data is an empty text, not NULL.
+  const char* data = text.data() == nullptr ? "" : text.data();
+  const int code =
+      sqlite3_bind_text64(raw_.get(), index, data, text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+  if (code != SQLITE_OK) bind_error_ = code;
+  return *this;
+}
+
+Statement& Statement::bind_blob(int index, std::string_view bytes) {
+  const char* data = bytes.data() == nullptr ? "" : bytes.data();
+  const int code = sqlite3_bind_blob64(raw_.get(), index, data, bytes.size(), SQLITE_TRANSIENT);
+  if (code != SQLITE_OK) bind_error_ = code;
+  return *this;
+}
+
+Statement& Statement::bind_null(int index) {
+  if (const int code = sqlite3_bind_null(raw_.get(), index); code != SQLITE_OK) bind_error_ = code;
+  return *this;
+}
+
+Result<bool> Statement::step() {
+  sqlite3* db = sqlite3_db_handle(raw_.get());
+  if (bind_error_ != SQLITE_OK) {
+    const int code = std::exchange(bind_error_, SQLITE_OK);
+    return error_status(db, code,
+                        std::string("bind a parameter of \"") + sqlite3_sql(raw_.get()) + "\"");
+  }
+  const int code = sqlite3_step(raw_.get());
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) {
+    sqlite3_reset(raw_.get());
+    return false;
+  }
+  Status status = error_status(db, code, std::string("run \"") + sqlite3_sql(raw_.get()) + "\"");
+  sqlite3_reset(raw_.get());
+  return status;
+}
+
+Status Statement::run() {
+  auto row = step();
+  reset();
+  return row.ok() ? Status() : row.status();
+}
+
+void Statement::reset() { sqlite3_reset(raw_.get()); }
+
+std::string_view Statement::text(int column) const {
+  const auto* data = static_cast<const char*>(sqlite3_column_blob(raw_.get(), column));
+  const int size = sqlite3_column_bytes(raw_.get(), column);
+  return data == nullptr ? std::string_view() : std::string_view(data, static_cast<size_t>(size));
+}
+
+Result<Database> Database::open(const std::string& path, const Options& options) {
+  if (!options.read_only) {
+    // SQLite would make it with the umask's mode.
+    const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!fd) return errno_status(errno, "open database " + path);
+  }
+  sqlite3* raw = nullptr;
+  const int flags = (options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) |
+                    SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  const int code = sqlite3_open_v2(path.c_str(), &raw, flags, nullptr);
+  Database db(raw);
+  if (code != SQLITE_OK) return error_status(raw, code, "open " + path);
+  sqlite3_busy_timeout(raw, options.busy_timeout_ms);
+  if (!options.read_only) BERTH_RETURN_IF_ERROR(db.exec("PRAGMA journal_mode=WAL"));
+  BERTH_RETURN_IF_ERROR(db.exec("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON"));
+  return db;
+}
+
+Status Database::exec(const std::string& sql) {
+  const int code = sqlite3_exec(raw_.get(), sql.c_str(), nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) return error_status(raw_.get(), code, "run \"" + sql + "\"");
+  return {};
+}
+
+Result<Statement> Database::prepare(std::string_view sql) {
+  sqlite3_stmt* statement = nullptr;
+  const int code = sqlite3_prepare_v3(raw_.get(), sql.data(), static_cast<int>(sql.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  if (code != SQLITE_OK)
+    return error_status(raw_.get(), code, "prepare \"" + std::string(sql) + "\"");
+  return Statement(statement);
+}
+
+Result<int64_t> Database::user_version() {
+  BERTH_ASSIGN_OR_RETURN(Statement statement, prepare("PRAGMA user_version"));
+  BERTH_ASSIGN_OR_RETURN(const bool row, statement.step());
+  return row ? statement.integer(0) : 0;
+}
+
+Status Database::set_user_version(int64_t version) {
+  return exec("PRAGMA user_version=" + std::to_string(version));
+}
+
+Result<Transaction> Transaction::begin(Database& db, const char* sql) {
+  BERTH_RETURN_IF_ERROR(db.exec(sql));
+  return Transaction(&db);
+}
+
+Transaction::~Transaction() {
+  // SQLite itself has rolled back after some errors; then there is nothing left to undo.
+  if (db_ != nullptr && sqlite3_get_autocommit(db_->raw()) == 0) (void)db_->exec("ROLLBACK");
+}
+
+Status Transaction::commit() {
+  Status status = db_->exec("COMMIT");
+  if (!status.ok()) return status;  // the destructor rolls back
+  db_ = nullptr;
+  return {};
+}
+
+}  // namespace berth::sqlite
