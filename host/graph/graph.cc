@@ -40,6 +40,10 @@ class Resolver {
       Node node;
       node.plugin = std::move(candidate.plugin);
       node.file = std::move(candidate.file);
+      if (!candidate.failure.empty()) {
+        problem(candidate.failure);
+        fail_node(node, candidate.failure);
+      }
       nodes_.push_back(std::move(node));
     }
   }

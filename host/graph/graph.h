@@ -15,9 +15,9 @@ namespace berth::graph {
 
 /// A plugin that could run.
 struct Candidate {
+  std::string file;  // where it comes from, for messages; empty for the host's own
   manifest::Plugin plugin;
-  std::string file;  // where it comes from, for messages: a .so, the configuration file, empty for
-                     // the host's own
+  std::string failure = {};  // why it cannot run, known before the graph (another ABI); else empty
 };
 
 /// What the administrator has decided. A plugin's alias counts as its id.
