@@ -1,0 +1,177 @@
+#include "root_dir.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+namespace berth::diff_walking {
+namespace {
+
+// As the kernel's own limit of links in one path.
+constexpr int kMaxLinkDepth = 40;
+
+int openat2_retrying(int dir, const char* path, uint64_t flags, uint64_t resolve) {
+  open_how how{};
+  how.flags = flags | O_CLOEXEC;
+  how.resolve = resolve;
+  // EAGAIN: a rename went on somewhere in the meantime and the kernel cannot vouch for "..".
+  for (int attempt = 0; attempt < 128; ++attempt) {
+    const long fd = ::syscall(SYS_openat2, dir, path, &how, sizeof how);
+    if (fd >= 0) return static_cast<int>(fd);
+    if (errno != EAGAIN && errno != EINTR) break;
+  }
+  return -errno;
+}
+
+struct CloseDir {
+  void operator()(DIR* dir) const { ::closedir(dir); }
+};
+
+}  // namespace
+
+Result<EntryPath> parse_entry_path(std::string_view name) {
+  std::vector<std::string_view> components;
+  for (std::string_view rest = name; !rest.empty();) {
+    const size_t slash = rest.find('/');
+    const std::string_view component = rest.substr(0, slash);
+    rest = slash == std::string_view::npos ? std::string_view() : rest.substr(slash + 1);
+    if (component.empty() || component == ".") continue;
+    if (component != "..") {
+      components.push_back(component);
+    } else if (components.empty()) {
+      return invalid_argument("the archive has the entry \"" + std::string(name) +
+                              "\", which climbs out of the root of the layer");
+    } else {
+      components.pop_back();
+    }
+  }
+  EntryPath path;
+  if (components.empty()) return path;
+  path.base = components.back();
+  components.pop_back();
+  for (const std::string_view component : components) {
+    if (!path.parent.empty()) path.parent += '/';
+    path.parent += component;
+  }
+  return path;
+}
+
+Result<RootDir> RootDir::open(const std::string& path) {
+  RootDir root;
+  root.fd_.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!root.fd_) return errno_status(errno, "open the directory " + path);
+  root.path_ = path;
+  return root;
+}
+
+int RootDir::resolve(const std::string& path, uint64_t flags) const {
+  return openat2_retrying(fd_.get(), path.empty() ? "." : path.c_str(), flags,
+                          RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+}
+
+Result<UniqueFd> RootDir::open_dir(const std::string& path) const {
+  UniqueFd dir(resolve(path, O_PATH | O_DIRECTORY));
+  if (dir) return dir;
+  return errno_status(-dir.release(), "open the directory " + path + " in " + path_);
+}
+
+Result<UniqueFd> RootDir::make_dirs(const std::string& path, const Created& created) const {
+  return make_dirs(path, created, 0);
+}
+
+Result<UniqueFd> RootDir::make_dirs(const std::string& path, const Created& created,
+                                    int depth) const {
+  const int found = resolve(path, O_PATH | O_DIRECTORY);
+  if (found >= 0) return UniqueFd(found);
+  if (found == -ENOTDIR || found == -ELOOP) {
+    return invalid_argument("\"" + path +
+                            "\" is needed as a directory, but a part of it is something else");
+  }
+  if (found != -ENOENT) return errno_status(-found, "open the directory " + path + " in " + path_);
+  if (depth > kMaxLinkDepth) {
+    return invalid_argument("\"" + path + "\" goes through too many symbolic links");
+  }
+
+  const size_t slash = path.rfind('/');
+  const std::string above = slash == std::string::npos ? std::string() : path.substr(0, slash);
+  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  if (name.empty() || name == "." || name == "..") return make_dirs(above, created, depth + 1);
+  BERTH_ASSIGN_OR_RETURN(UniqueFd parent, make_dirs(above, created, depth));
+  if (::mkdirat(parent.get(), name.c_str(), 0755) == 0) {
+    if (created) BERTH_RETURN_IF_ERROR(created(parent.get(), name, path));
+  } else if (errno != EEXIST) {
+    return errno_status(errno, "make the directory " + path + " in " + path_);
+  } else {
+    // A link to something that does not exist yet: make that, as seen from inside the root.
+    char target[4096];
+    const ssize_t size = ::readlinkat(parent.get(), name.c_str(), target, sizeof target - 1);
+    if (size > 0) {
+      const std::string text(target, static_cast<size_t>(size));
+      const std::string pointed =
+          text.starts_with('/') || above.empty() ? text : above + "/" + text;
+      BERTH_ASSIGN_OR_RETURN(UniqueFd made, make_dirs(pointed, created, depth + 1));
+    }
+  }
+  UniqueFd dir(resolve(path, O_PATH | O_DIRECTORY));
+  if (dir) return dir;
+  return errno_status(-dir.release(), "open the directory " + path + " in " + path_);
+}
+
+Status remove_tree(int parent, const std::string& name,
+                   const std::function<void(const struct stat&)>& removed) {
+  if (::unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) return {};
+  // EISDIR for a directory; POSIX also allows EPERM.
+  if (errno != EISDIR && errno != EPERM) return errno_status(errno, "remove " + name);
+  UniqueFd dir(openat2_retrying(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW,
+                                RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS));
+  if (!dir) {
+    const int error = -dir.release();
+    if (error == ENOENT) return {};
+    return errno_status(error, "remove " + name + ": open the directory");
+  }
+  if (removed) {
+    struct stat info;
+    if (::fstat(dir.get(), &info) == 0) removed(info);
+  }
+  BERTH_RETURN_IF_ERROR(for_each_name(
+      dir.get(), [&](const std::string& child) { return remove_tree(dir.get(), child, removed); }));
+  if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return {};
+  return errno_status(errno, "remove the directory " + name);
+}
+
+Status for_each_name(int dir, const std::function<Status(const std::string& name)>& visit) {
+  // An own description: the position in the directory is not shared with other users of `dir`.
+  UniqueFd own(::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!own) return errno_status(errno, "read a directory");
+  std::unique_ptr<DIR, CloseDir> stream(::fdopendir(own.get()));
+  if (stream == nullptr) return errno_status(errno, "read a directory");
+  (void)own.release();  // the stream closes it
+  while (true) {
+    errno = 0;
+    const dirent* entry = ::readdir(stream.get());
+    if (entry == nullptr) break;
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") BERTH_RETURN_IF_ERROR(visit(name));
+  }
+  if (errno != 0) return errno_status(errno, "read a directory");
+  return {};
+}
+
+Result<std::vector<std::string>> sorted_names(int dir) {
+  std::vector<std::string> names;
+  BERTH_RETURN_IF_ERROR(for_each_name(dir, [&](const std::string& name) {
+    names.push_back(name);
+    return Status();
+  }));
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string path_of_fd(int fd) { return "/proc/thread-self/fd/" + std::to_string(fd); }
+
+}  // namespace berth::diff_walking
