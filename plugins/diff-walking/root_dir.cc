@@ -69,6 +69,14 @@ Result<RootDir> RootDir::open(const std::string& path) {
   return root;
 }
 
+Result<RootDir> RootDir::adopt(UniqueFd dir, std::string name) {
+  RootDir root;
+  root.fd_.reset(::openat(dir.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!root.fd_) return errno_status(errno, "open the directory of " + name);
+  root.path_ = std::move(name);
+  return root;
+}
+
 int RootDir::resolve(const std::string& path, uint64_t flags) const {
   return openat2_retrying(fd_.get(), path.empty() ? "." : path.c_str(), flags,
                           RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);

@@ -34,6 +34,9 @@ class RootDir {
   /// The directory that `path` names, symbolic links included: it comes from a snapshotter, not
   /// from a layer.
   static Result<RootDir> open(const std::string& path);
+  /// The directory that a descriptor, also an O_PATH one, refers to; `name` stands for it in
+  /// messages.
+  static Result<RootDir> adopt(UniqueFd dir, std::string name);
 
   int fd() const { return fd_.get(); }
   const std::string& path() const { return path_; }
