@@ -1,0 +1,64 @@
+// Walks, measures, copies-by-visitor and removes directory trees whose contents nobody trusts:
+// names, depth, symbolic links and mounts in them are whatever an image or a container put there.
+//
+// Free functions; any thread; each call works on its own descriptors. Symbolic links are never
+// followed, mount points are never crossed, depth is limited by the disk alone (neither stack nor
+// descriptors grow with it).
+#pragma once
+
+#include <berth/fd.h>
+#include <berth/status.h>
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+namespace berth {
+
+/// One entry of a tree during a walk. Valid during the visit.
+struct TreeEntry {
+  int parent_fd;       ///< The directory that holds the entry. For the root of the walk: AT_FDCWD.
+  const char* name;    ///< In parent_fd. For the root of the walk: the path given to walk_tree().
+  struct stat status;  ///< Of the entry itself (lstat).
+  int fd;  ///< enter_directory() and leave_directory(): the directory, open for reading. Else -1.
+  bool root;  ///< The root of the walk.
+};
+
+/// What is done with the entries. An error ends the walk and is its outcome.
+class TreeVisitor {
+ public:
+  virtual ~TreeVisitor() = default;
+  /// Before the entries of a directory.
+  virtual Status enter_directory(const TreeEntry&) { return {}; }
+  /// After them.
+  virtual Status leave_directory(const TreeEntry&) { return {}; }
+  /// Everything that is not a directory.
+  virtual Status visit(const TreeEntry&) { return {}; }
+  /// A directory on which something is mounted; it is not entered. Default: passed over.
+  virtual Status mount_point(const TreeEntry&) { return {}; }
+};
+
+/// Visits `root` (a directory) and everything below it, in no particular order. An entry that
+/// vanishes meanwhile is passed over. ABORTED when a directory was moved away during the walk; else
+/// the failed system call.
+Status walk_tree(const std::string& root, TreeVisitor& visitor);
+
+struct TreeUsage {
+  int64_t bytes = 0;   ///< Allocated on disk, st_blocks * 512.
+  int64_t inodes = 0;  ///< Hard links count once. The root directory counts.
+};
+
+/// What a tree takes. `cancelled` is asked now and then; when it says true the outcome is
+/// CANCELLED.
+Result<TreeUsage> tree_usage(const std::string& root,
+                             const std::function<bool()>& cancelled = nullptr);
+
+/// Removes `path`, file or tree. Absent is success. FAILED_PRECONDITION, naming the place, when
+/// something is mounted inside; what could be removed until then is gone.
+Status remove_tree(const std::string& path);
+
+/// Makes what was written to the file system that holds `path` durable (syncfs).
+Status sync_file_system(const std::string& path);
+
+}  // namespace berth
