@@ -238,6 +238,11 @@ Config::Config(Config&&) noexcept = default;
 Config& Config::operator=(Config&&) noexcept = default;
 Config::~Config() = default;
 
+bool Config::plugin_dir_is_default() const {
+  const toml::node* node = document_->root.get("plugin_dir");
+  return node != nullptr && origin_of(*node) == "default";
+}
+
 Result<Config> Config::load(const std::string& file, const Overrides& overrides) {
   Config config;
   toml::table& root = config.document_->root;

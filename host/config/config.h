@@ -67,6 +67,8 @@ class Config {
 
   const Values& values() const { return values_; }
   const std::vector<Diagnostic>& diagnostics() const { return diagnostics_; }
+  /// Neither file nor command line says where plugins are.
+  bool plugin_dir_is_default() const;
 
   /// The effective configuration of one plugin as a JSON object: its section (or one named by an
   /// alias) over its manifest's defaults. Unknown and ill-typed keys, and a placement that is not

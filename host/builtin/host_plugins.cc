@@ -1,0 +1,76 @@
+#include "builtin/host_plugins.h"
+
+namespace berth::builtin {
+namespace {
+
+namespace pb = berth::host::v1;
+
+pb::State state_of(const lifecycle::PluginView& view) {
+  switch (view.node.state) {
+    case graph::State::kOk:
+      if (view.target == nullptr) return pb::STATE_DISCOVERED;
+      return view.target->is_ready() ? pb::STATE_READY : pb::STATE_STOPPED;
+    case graph::State::kDisabled:
+      return pb::STATE_DISABLED;
+    case graph::State::kSkipped:
+      return pb::STATE_SKIPPED;
+    case graph::State::kFailed:
+    case graph::State::kBlocked:
+      return pb::STATE_FAILED;
+  }
+  return pb::STATE_UNSPECIFIED;
+}
+
+void describe(const lifecycle::PluginView& view, const std::map<size_t, std::string>& uris,
+              pb::Plugin* out) {
+  out->set_type(view.node.plugin.type);
+  out->set_id(view.node.plugin.id);
+  out->set_state(state_of(view));
+  out->set_reason(view.node.reason);
+  out->set_code(static_cast<int32_t>(view.failure.code()));
+  out->set_file(view.node.file);
+  out->set_version(view.node.plugin.version.text());
+  for (const std::string& service : view.node.plugin.provides) out->add_services(service);
+  for (const manifest::Requirement& need : view.node.plugin.requires_) {
+    auto* requirement = out->add_requirements();
+    requirement->set_slot(need.name);
+    requirement->set_service(need.service);
+    requirement->set_optional(need.cardinality != manifest::Cardinality::kOne);
+    const auto bound = view.node.bindings.find(need.name);
+    if (bound == view.node.bindings.end()) continue;
+    for (const size_t other : bound->second) requirement->add_providers(uris.at(other));
+  }
+  out->set_config_json(view.config_json);
+  out->set_start_duration_ns(static_cast<uint64_t>(view.start_nanoseconds));
+  if (view.target == nullptr) return;
+  uint64_t calls = 0;
+  uint64_t errors = 0;
+  for (const auto& method : view.target->methods()) {
+    const bus::MethodTotals totals = method->statistics.totals();
+    calls += totals.calls;
+    errors += totals.errors;
+  }
+  out->set_calls(calls);
+  out->set_errors(errors);
+  out->set_calls_in_progress(view.target->in_flight());
+}
+
+}  // namespace
+
+Status HostPluginsService::List(Context&, const pb::ListRequest& request,
+                                pb::ListResponse* response) {
+  const auto views = plugins_.views();
+  std::map<size_t, std::string> uris;
+  for (size_t i = 0; i < views.size(); ++i) uris[i] = views[i].node.uri();
+  for (const bool running : {true, false}) {
+    for (const lifecycle::PluginView& view : views) {
+      if ((view.target != nullptr) != running) continue;
+      if (!request.type().empty() && request.type() != view.node.plugin.type) continue;
+      if (!request.id().empty() && request.id() != view.node.plugin.id) continue;
+      describe(view, uris, response->add_plugins());
+    }
+  }
+  return {};
+}
+
+}  // namespace berth::builtin

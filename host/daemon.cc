@@ -1,0 +1,252 @@
+#include "daemon.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "builtin/builtins.h"
+#include "builtin/version.h"
+#include "bus/timers.h"
+#include "bus/workers.h"
+#include "lifecycle/plugin_set.h"
+#include "ops/logging.h"
+#include "ops/metrics.h"
+#include "ops/sd_notify.h"
+#include "rpc/grpc_door.h"
+#include "rpc/router.h"
+#include "rpc/ttrpc_door.h"
+
+namespace berth {
+namespace {
+
+/// How long an orderly stop may take; after that the process ends all the same, since every start
+/// is a recovery.
+constexpr int64_t kStopNanoseconds = 10'000'000'000;
+
+/// Signals that the main thread waits for; blocked in all threads.
+sigset_t handled_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&set, signal);
+  return set;
+}
+
+Status make_directory(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) return errno_status(error.value(), "make directory " + path);
+  if (::chmod(path.c_str(), 0700) != 0) return errno_status(errno, "chmod 0700 " + path);
+  return {};
+}
+
+/// Two daemons on one root would lose each other's data.
+Result<UniqueFd> lock_root(const std::string& root) {
+  const std::string path = root + "/berthd.lock";
+  UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock) return errno_status(errno, "open " + path);
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return failed_precondition("lock " + path +
+                               ": another berthd uses this root; stop it or choose another --root");
+  }
+  return lock;
+}
+
+void set_oom_score(int64_t score) {
+  if (score == 0) return;
+  std::ofstream file("/proc/self/oom_score_adj");
+  file << score << std::flush;
+  if (!file)
+    spdlog::warn("set oom_score_adj to {}: {}; going on with the present one", score,
+                 strerror(errno));
+}
+
+void write_state_dump(const lifecycle::PluginSet& plugins) {
+  spdlog::info("state dump: {} worker threads", bus::workers().threads());
+  for (const lifecycle::PluginView& view : plugins.views()) {
+    if (view.target == nullptr) {
+      spdlog::info("  {} does not run: {}", view.node.uri(), view.node.reason);
+      continue;
+    }
+    spdlog::info("  {} {} calls in flight", view.node.uri(), view.target->in_flight());
+    for (const auto& method : view.target->methods()) {
+      const bus::MethodTotals totals = method->statistics.totals();
+      if (totals.calls == 0) continue;
+      spdlog::info("    {} calls={} errors={} mean_us={} in={} out={}", method->full_name(),
+                   totals.calls, totals.errors, totals.nanoseconds / totals.calls / 1000,
+                   totals.bytes_in, totals.bytes_out);
+    }
+  }
+}
+
+void report(const std::vector<config::Diagnostic>& diagnostics, bool as_errors) {
+  for (const config::Diagnostic& one : diagnostics) {
+    if (as_errors) {
+      spdlog::error("{}", one.to_string());
+    } else {
+      spdlog::warn("{}", one.to_string());
+    }
+  }
+}
+
+/// Everything between configuration and the wait for signals. Members are destroyed in reverse
+/// order; what plugins may still point to is never deleted.
+class Daemon {
+ public:
+  Daemon(const DaemonOptions& options, config::Config config)
+      : options_(options),
+        config_(*new config::Config(std::move(config))),
+        facts_(*new abi::HostFacts{config_.values().root, config_.values().state,
+                                   config_.values().grpc.address, config_.values().ttrpc.address,
+                                   std::string(builtin::version())}),
+        router_(*new rpc::Router),
+        plugins_(*new lifecycle::PluginSet(config_, facts_)) {}
+
+  Status start() {
+    const config::Values& values = config_.values();
+    BERTH_RETURN_IF_ERROR(make_directory(values.root));
+    BERTH_RETURN_IF_ERROR(make_directory(values.state));
+    BERTH_ASSIGN_OR_RETURN(lock_, lock_root(values.root));
+    set_oom_score(values.oom_score);
+
+    std::vector<config::Diagnostic> diagnostics = config_.diagnostics();
+    const builtin::Builtins builtins = builtin::make_builtins(plugins_, router_, values.root);
+    health_ = builtins.health;
+    plugins_.resolve(builtins.services, &diagnostics);
+    report(diagnostics, options_.strict);
+    const auto problems = plugins_.problems();
+    for (const std::string& problem : problems) spdlog::error("{}", problem);
+    if (options_.strict && !(diagnostics.empty() && problems.empty())) {
+      return failed_precondition(
+          "start with --strict: the configuration or the plugins have the problems above");
+    }
+    if (const auto fatal = plugins_.fatal(); !fatal.empty())
+      return failed_precondition(fatal.front());
+
+    // The ttrpc door opens first: shims that are found again by a starting plugin publish through
+    // it at once.
+    BERTH_ASSIGN_OR_RETURN(ttrpc_door_, rpc::TtrpcDoor::open(values.ttrpc.address, values.ttrpc.uid,
+                                                             values.ttrpc.gid, router_));
+    BERTH_RETURN_IF_ERROR(plugins_.start());
+    for (bus::Target* target : plugins_.client_facing()) router_.add(*target);
+    const auto missing = plugins_.missing_services();
+    for (const auto& [service, reason] : missing) {
+      router_.explain_absence(service, reason);
+      spdlog::error("service {} is not there: {}", service, reason);
+    }
+    rpc::GrpcDoorOptions door{values.grpc.address, values.grpc.uid, values.grpc.gid,
+                              values.max_receive_bytes, values.max_send_bytes};
+    BERTH_ASSIGN_OR_RETURN(grpc_door_, rpc::GrpcDoor::open(door, router_));
+    if (!values.metrics_address.empty()) {
+      BERTH_ASSIGN_OR_RETURN(metrics_, ops::MetricsServer::open(values.metrics_address, [this] {
+                               return plugins_.targets();
+                             }));
+    }
+    health_->set_serving(true);
+    if (missing.empty()) {
+      ops::sd_notify("READY=1\nSTATUS=serving on " + values.grpc.address);
+      spdlog::info("berthd {} serves on {}", builtin::version(), values.grpc.address);
+    } else {
+      ops::sd_notify("READY=1\nSTATUS=degraded: " + std::to_string(missing.size()) +
+                     " services are not there");
+      spdlog::error("berthd {} serves on {} and is not ready: {} services are not there",
+                    builtin::version(), values.grpc.address, missing.size());
+    }
+    return {};
+  }
+
+  void wait_for_stop(const sigset_t& signals) {
+    const auto watchdog = ops::watchdog_interval();
+    while (true) {
+      int signal = 0;
+      if (watchdog) {
+        const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(*watchdog);
+        const timespec timeout{seconds.count(), (*watchdog - seconds).count() * 1000};
+        signal = ::sigtimedwait(&signals, nullptr, &timeout);
+        ping_watchdog();
+      } else {
+        signal = ::sigwaitinfo(&signals, nullptr);
+      }
+      if (signal == SIGHUP) reload_log_level();
+      if (signal == SIGUSR1) write_state_dump(plugins_);
+      if (signal == SIGTERM || signal == SIGINT) return;
+    }
+  }
+
+  void stop() {
+    ops::sd_notify("STOPPING=1");
+    spdlog::info("berthd stops");
+    const int64_t deadline = monotonic_now() + kStopNanoseconds;
+    bus::timers().add(deadline + 2'000'000'000, [] {
+      spdlog::error("the stop took too long; ending without waiting any longer");
+      ::_exit(1);
+    });
+    health_->set_serving(false);
+    ttrpc_door_->close();
+    // Plugins end their calls, long waits included; then the doors have nothing left to wait for.
+    plugins_.stop(deadline);
+    grpc_door_->close(monotonic_now() + 500'000'000);
+    grpc_door_.reset();
+    ttrpc_door_.reset();
+    metrics_.reset();
+  }
+
+ private:
+  /// Alive means that a handler thread can be had and that it runs, not merely that this thread
+  /// does.
+  void ping_watchdog() {
+    bus::workers().spawn([] { ops::sd_notify("WATCHDOG=1"); });
+  }
+
+  void reload_log_level() {
+    auto fresh = config::Config::load(options_.config_file, options_.overrides);
+    if (!fresh.ok()) {
+      spdlog::error("SIGHUP: {}; the log level stays", fresh.status().message());
+      return;
+    }
+    const Status set = ops::configure_log(fresh->values().log_level, fresh->values().log_format);
+    if (set.ok()) {
+      spdlog::info("SIGHUP: log level is {}", fresh->values().log_level);
+    } else {
+      spdlog::error("SIGHUP: {}; the log level stays", set.message());
+    }
+  }
+
+  const DaemonOptions& options_;
+  config::Config& config_;
+  abi::HostFacts& facts_;
+  rpc::Router& router_;
+  lifecycle::PluginSet& plugins_;
+  rpc::Health* health_ = nullptr;
+  UniqueFd lock_;
+  std::unique_ptr<rpc::TtrpcDoor> ttrpc_door_;
+  std::unique_ptr<rpc::GrpcDoor> grpc_door_;
+  std::unique_ptr<ops::MetricsServer> metrics_;
+};
+
+}  // namespace
+
+Status run_daemon(const DaemonOptions& options) {
+  const sigset_t signals = handled_signals();
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+
+  BERTH_ASSIGN_OR_RETURN(config::Config config,
+                         config::Config::load(options.config_file, options.overrides));
+  BERTH_RETURN_IF_ERROR(ops::configure_log(config.values().log_level, config.values().log_format));
+  Daemon daemon(options, std::move(config));
+  const Status started = daemon.start();
+  if (!started.ok()) return started;
+  daemon.wait_for_stop(signals);
+  daemon.stop();
+  return {};
+}
+
+}  // namespace berth

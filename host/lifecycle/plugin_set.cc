@@ -1,0 +1,221 @@
+#include "lifecycle/plugin_set.h"
+
+#include <berth/context.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace berth::lifecycle {
+namespace {
+
+std::string joined(const std::vector<std::string>& list) {
+  std::string text;
+  for (const std::string& one : list) text += (text.empty() ? "" : ",") + one;
+  return text;
+}
+
+}  // namespace
+
+PluginSet::PluginSet(const config::Config& config, const abi::HostFacts& host)
+    : config_(config), host_(host) {}
+
+void PluginSet::resolve(std::vector<Builtin> builtins,
+                        std::vector<config::Diagnostic>* diagnostics) {
+  builtins_ = std::move(builtins);
+  discovery_ = discover(config_.values().plugin_dirs, false);
+  std::vector<graph::Candidate> candidates = discovery_.candidates;
+  for (const Builtin& builtin : builtins_) candidates.push_back({"", builtin.plugin, ""});
+
+  graph::Decisions decisions;
+  const auto& values = config_.values();
+  decisions.disabled.insert(values.disabled_plugins.begin(), values.disabled_plugins.end());
+  decisions.required.insert(values.required_plugins.begin(), values.required_plugins.end());
+  std::vector<manifest::Plugin> all;
+  for (const graph::Candidate& candidate : candidates) {
+    all.push_back(candidate.plugin);
+    for (const manifest::Requirement& need : candidate.plugin.requires_) {
+      const std::string choice = config_.choice(candidate.plugin, need.name);
+      if (!choice.empty()) decisions.choices[candidate.plugin.uri()][need.name] = choice;
+    }
+  }
+  for (config::Diagnostic& unknown : config_.unknown_sections(all))
+    diagnostics->push_back(std::move(unknown));
+
+  const std::lock_guard lock(mutex_);
+  graph_ = graph::resolve(std::move(candidates), decisions);
+  running_.resize(graph_.nodes.size());
+  for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+    running_[i].config_json = config_.plugin_json(graph_.nodes[i].plugin, diagnostics);
+  }
+}
+
+std::vector<std::string> PluginSet::problems() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> all = discovery_.problems;
+  all.insert(all.end(), graph_.problems.begin(), graph_.problems.end());
+  return all;
+}
+
+std::vector<std::string> PluginSet::fatal() const {
+  const std::lock_guard lock(mutex_);
+  return graph_.fatal;
+}
+
+Result<const berth_plugin*> PluginSet::load(const graph::Node& node) {
+  auto loaded = libraries_.find(node.file);
+  if (loaded == libraries_.end()) {
+    std::vector<abi::DeclaredPlugin> declared;
+    for (const manifest::Plugin& plugin : discovery_.manifests.at(node.file).plugins) {
+      declared.push_back({plugin.type, plugin.id, plugin.provides});
+    }
+    BERTH_ASSIGN_OR_RETURN(abi::Library library, abi::Library::load(node.file, declared));
+    loaded = libraries_.emplace(node.file, std::move(library)).first;
+  }
+  return loaded->second.find(node.plugin.type, node.plugin.id);
+}
+
+void PluginSet::failed(size_t index, const abi::Instance::Step& step) {
+  const bool skip = step.outcome == abi::Instance::Outcome::kSkip;
+  const std::lock_guard lock(mutex_);
+  const std::string uri = graph_.nodes[index].uri();
+  if (skip) {
+    spdlog::info("{} is skipped: {}", uri, step.status.message());
+  } else {
+    spdlog::error("{} failed: {}", uri, step.status.message());
+  }
+  running_[index].failure = step.status;
+  for (const size_t dependant :
+       graph::fail(graph_, index, skip ? graph::State::kSkipped : graph::State::kFailed,
+                   step.status.message())) {
+    spdlog::error("{} is blocked: {}", graph_.nodes[dependant].uri(),
+                  graph_.nodes[dependant].reason);
+  }
+}
+
+Status PluginSet::start_node(size_t index) {
+  const graph::Node node = graph_.nodes[index];
+  const auto builtin = std::find_if(builtins_.begin(), builtins_.end(), [&](const Builtin& one) {
+    return node.file.empty() && one.plugin.uri() == node.uri();
+  });
+  if (builtin != builtins_.end()) {
+    const std::lock_guard lock(mutex_);
+    running_[index].target = builtin->target;
+    return {};
+  }
+
+  using Outcome = abi::Instance::Outcome;
+  const int64_t began = monotonic_now();
+  const auto plugin = load(node);
+  if (!plugin.ok()) {
+    failed(index, {Outcome::kFailed, plugin.status()});
+    return plugin.status();
+  }
+  abi::InstanceSettings settings;
+  settings.type = node.plugin.type;
+  settings.id = node.plugin.id;
+  settings.capabilities = joined(node.plugin.capabilities);
+  settings.config_json = running_[index].config_json;
+  for (const auto& [name, bound] : node.bindings) {
+    auto& targets = settings.bindings[name];
+    for (const size_t other : bound) {
+      if (running_[other].target != nullptr) targets.push_back(running_[other].target);
+    }
+  }
+  auto* instance = new abi::Instance(**plugin, std::move(settings), host_);  // lives for ever
+  for (const auto step : {&abi::Instance::probe, &abi::Instance::init, &abi::Instance::start}) {
+    const abi::Instance::Step result = (instance->*step)();
+    if (result.outcome != Outcome::kOk) {
+      failed(index, result);
+      return result.status;
+    }
+    // Calls can reach a plugin once it has an instance: its own start may already make others call
+    // it.
+    if (step == &abi::Instance::init) instance->ready();
+  }
+  const std::lock_guard lock(mutex_);
+  running_[index].instance = instance;
+  running_[index].target = &instance->target();
+  running_[index].start_nanoseconds = monotonic_now() - began;
+  spdlog::debug("{} is ready after {} ms", node.uri(),
+                running_[index].start_nanoseconds / 1'000'000);
+  return {};
+}
+
+Status PluginSet::start() {
+  const auto& required = config_.values().required_plugins;
+  for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+    if (graph_.nodes[i].state == graph::State::kOk) (void)start_node(i);  // reported by failed()
+    const graph::Node& node = graph_.nodes[i];
+    if (node.state != graph::State::kOk &&
+        std::find(required.begin(), required.end(), node.uri()) != required.end()) {
+      return failed_precondition("required plugin " + node.uri() + " does not run: " + node.reason);
+    }
+  }
+  return {};
+}
+
+void PluginSet::stop(int64_t deadline) {
+  std::vector<abi::Instance*> instances;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const Running& running : running_) {
+      if (running.instance != nullptr) instances.push_back(running.instance);
+    }
+  }
+  for (auto instance = instances.rbegin(); instance != instances.rend(); ++instance)
+    (*instance)->stop(deadline);
+}
+
+std::vector<PluginView> PluginSet::views() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<PluginView> views;
+  for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+    PluginView view;
+    view.node = graph_.nodes[i];
+    for (const auto& [name, bound] : view.node.bindings) {
+      for (const size_t other : bound) view.requires_uris.push_back(graph_.nodes[other].uri());
+    }
+    view.target = running_[i].target;
+    view.failure = running_[i].failure;
+    view.config_json = running_[i].config_json;
+    view.start_nanoseconds = running_[i].start_nanoseconds;
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
+std::map<std::string, std::string> PluginSet::missing_services() const {
+  const std::lock_guard lock(mutex_);
+  return graph::missing_services(graph_);
+}
+
+std::vector<bus::Target*> PluginSet::client_facing() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<bus::Target*> targets;
+  for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+    const graph::Node& node = graph_.nodes[i];
+    if (node.plugin.client_facing && node.state == graph::State::kOk &&
+        running_[i].target != nullptr) {
+      targets.push_back(running_[i].target);
+    }
+  }
+  return targets;
+}
+
+std::vector<const bus::Target*> PluginSet::targets() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<const bus::Target*> targets;
+  for (const Running& running : running_) {
+    if (running.target != nullptr) targets.push_back(running.target);
+  }
+  return targets;
+}
+
+std::vector<manifest::Plugin> PluginSet::plugins() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<manifest::Plugin> plugins;
+  for (const graph::Node& node : graph_.nodes) plugins.push_back(node.plugin);
+  return plugins;
+}
+
+}  // namespace berth::lifecycle

@@ -1,0 +1,134 @@
+// berthd: command line.
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+
+#include "builtin/version.h"
+#include "config/config.h"
+#include "daemon.h"
+#include "lifecycle/discover.h"
+#include "ops/logging.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kDefaultConfig = "/etc/berth/config.toml";
+
+/// Descriptors inherited from the caller must not travel to shims and containers.
+void close_inherited_descriptors() {
+  ::syscall(SYS_close_range, 3U, ~0U, 0U);
+  // 0, 1 and 2 must be taken, or the first files opened would become them.
+  while (true) {
+    const int fd = ::open("/dev/null", O_RDWR);
+    if (fd > 2) {
+      ::close(fd);
+      return;
+    }
+    if (fd < 0) return;
+  }
+}
+
+/// Beside a build, plugins lie in ../plugins; installed, the compiled-in directory holds.
+std::optional<std::string> plugins_of_build_tree() {
+  std::error_code error;
+  const fs::path self = fs::read_symlink("/proc/self/exe", error);
+  const fs::path plugins = self.parent_path().parent_path() / "plugins";
+  const bool build_tree = fs::exists(self.parent_path().parent_path() / "CMakeCache.txt", error);
+  if (!build_tree || !fs::is_directory(plugins, error)) return std::nullopt;
+  return plugins.string();
+}
+
+int fail(const berth::Status& status) {
+  std::fprintf(stderr, "berthd: %s\n", status.message().c_str());
+  return 1;
+}
+
+std::vector<berth::manifest::Plugin> installed_plugins(const berth::config::Config& config,
+                                                       std::vector<std::string>* problems) {
+  std::vector<berth::manifest::Plugin> plugins;
+  auto found = berth::lifecycle::discover(config.values().plugin_dirs, false);
+  for (auto& candidate : found.candidates) plugins.push_back(std::move(candidate.plugin));
+  if (problems != nullptr) *problems = std::move(found.problems);
+  return plugins;
+}
+
+int check_config(const berth::config::Config& config) {
+  std::vector<std::string> problems;
+  const auto plugins = installed_plugins(config, &problems);
+  std::vector<berth::config::Diagnostic> diagnostics = config.diagnostics();
+  for (const auto& plugin : plugins) (void)config.plugin_json(plugin, &diagnostics);
+  for (auto& unknown : config.unknown_sections(plugins)) diagnostics.push_back(std::move(unknown));
+  for (const auto& one : diagnostics) std::fprintf(stderr, "%s\n", one.to_string().c_str());
+  for (const auto& problem : problems) std::fprintf(stderr, "%s\n", problem.c_str());
+  return diagnostics.empty() && problems.empty() ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  close_inherited_descriptors();
+
+  CLI::App app{"berthd: a container daemon made of plugins"};
+  berth::DaemonOptions options;
+  std::string root, state, address, log_level, plugin_dir;
+  app.set_version_flag("--version,-v", "berthd " + std::string(berth::builtin::version()) + " " +
+                                           std::string(berth::builtin::revision()));
+  app.add_option("--config,-c", options.config_file,
+                 "configuration file (default: /etc/berth/config.toml if there is one)");
+  app.add_option("--address,-a", address, "unix socket to serve on");
+  app.add_option("--root", root, "directory of what survives a reboot");
+  app.add_option("--state", state, "directory of what does not");
+  app.add_option("--plugin-dir", plugin_dir, "directory of plugins");
+  app.add_option("--log-level,-l", log_level, "trace, debug, info, warn or error");
+  app.add_flag("--strict", options.strict,
+               "refuse to start on anything that is wrong with configuration or plugins");
+  app.require_subcommand(0, 1);
+  CLI::App* config_command = app.add_subcommand("config", "show or check the configuration");
+  config_command->require_subcommand(1);
+  CLI::App* config_default =
+      config_command->add_subcommand("default", "print a documented file of all defaults");
+  CLI::App* config_dump =
+      config_command->add_subcommand("dump", "print the configuration in force");
+  CLI::App* config_check = config_command->add_subcommand(
+      "check", "report everything that is wrong; exit 1 if anything is");
+  bool origin = false;
+  config_dump->add_flag("--origin", origin, "say where each value comes from");
+  for (CLI::App* command : {config_command, config_default, config_dump, config_check})
+    command->fallthrough();
+  CLI11_PARSE(app, argc, argv);
+
+  const auto given = [](const std::string& text) {
+    return text.empty() ? std::nullopt : std::optional(text);
+  };
+  options.overrides = {given(root), given(state), given(address), given(log_level),
+                       given(plugin_dir)};
+  std::error_code error;
+  if (options.config_file.empty() && fs::exists(kDefaultConfig, error))
+    options.config_file = kDefaultConfig;
+
+  if (!options.overrides.plugin_dir) {
+    const auto config = berth::config::Config::load(options.config_file, options.overrides);
+    if (config.ok() && config->plugin_dir_is_default())
+      options.overrides.plugin_dir = plugins_of_build_tree();
+  }
+  if (config_command->parsed()) {
+    const auto config = berth::config::Config::load(options.config_file, options.overrides);
+    if (!config.ok()) return fail(config.status());
+    const auto plugins = installed_plugins(*config, nullptr);
+    if (config_check->parsed()) return check_config(*config);
+    const std::string text = config_default->parsed() ? berth::config::default_text(plugins)
+                                                      : config->dump(plugins, origin);
+    std::fputs(text.c_str(), stdout);
+    return 0;
+  }
+  if (const berth::Status status = berth::run_daemon(options); !status.ok()) return fail(status);
+  std::fflush(nullptr);
+  ::_exit(0);  // plugins' threads and static objects are left as they are; nothing is lost that was
+               // acknowledged
+}
