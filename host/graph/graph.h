@@ -49,15 +49,19 @@ struct Node {
 
 struct Graph {
   std::vector<Node> nodes;            // in the order to start
-  std::vector<std::string> problems;  // all that is wrong, one line each
+  std::vector<std::string> problems;  // all that is wrong, one line each; nodes that are blocked by
+                                      // them say so themselves
   std::vector<std::string> fatal;     // those for which the daemon must not run
 };
 
-/// Resolves everything at once; never fails, the graph has what is wrong.
+/// Resolves everything at once; never fails, the graph has what is wrong. A requirement that is
+/// order_only gives no binding and is never missing. A plugin that cannot run still counts where a
+/// requirement is bound: who needs it is blocked, and does not get another one in its place.
 Graph resolve(std::vector<Candidate> candidates, const Decisions& decisions);
 
-/// Marks a node as `state` for `reason`, takes it out of the bindings of others, and blocks those
-/// that cannot do without it. Returns the newly blocked ones, in order.
+/// At run time: marks a node that was kOk as `state` for `reason`, takes it out of the bindings of
+/// others, and blocks those that cannot do without it, transitively, each with one line that names
+/// the root cause. Returns the newly blocked ones, in order; none when the node was not kOk.
 std::vector<size_t> fail(Graph& graph, size_t failed, State state, const std::string& reason);
 
 /// Client-facing services that should be served and are not, with the reason. Plugins that are
