@@ -1,0 +1,260 @@
+#!/usr/bin/python3
+"""Runs scenario files against berthd and against containerd and compares what a user sees.
+
+    harness.py --berthd build/dev/bin/berthd [--client 1.6|2.x] [--only berthd|peer] [-v] SCENARIO...
+
+See scenario.py for the language. Exit code 0: passed, 1: failed, 77: skipped, with the reason on the last line.
+Needs root. Leaves nothing behind, whatever happens.
+"""
+import argparse
+import difflib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import machine
+import scenario as scenario_file
+from daemons import Daemon, DaemonFailed, runtime_states
+from normalise import error_class, normalise
+
+NAMESPACE = "berth-it"
+HERE = os.path.dirname(os.path.abspath(__file__))
+STEP_SECONDS = 60
+
+
+class Failed(Exception):
+    """A scenario did not come out as it should."""
+
+
+class Run:
+    """One run of a scenario on one daemon: its transcript is what is compared."""
+
+    def __init__(self, scenario, value, kind, program, client, extra, verbose):
+        self.scenario, self.value, self.verbose = scenario, value, verbose
+        self.folder = tempfile.mkdtemp(prefix="bit-", dir="/tmp")
+        self.work = os.path.join(self.folder, "work")
+        self.bin = os.path.join(self.folder, "bin")
+        os.mkdir(self.work)
+        os.mkdir(self.bin)
+        os.symlink(client, os.path.join(self.bin, "ctr"))
+        path = os.path.dirname(program) if kind == "containerd" and program != "/usr/bin/containerd" else ""
+        self.daemon = Daemon(kind, program, self.folder, extra, path)
+        self.daemon.without_unified_cgroup = scenario.without_unified_cgroup
+        self.environment = {
+            "PATH": self.bin + ":" + os.environ["PATH"], "HOME": self.work, "LC_ALL": "C", "TZ": "UTC",
+            "CONTAINERD_ADDRESS": self.daemon.address, "CONTAINERD_NAMESPACE": NAMESPACE,
+            "HERE": HERE, "DIR": self.folder, "ROOT": self.daemon.root, "STATE": self.daemon.state,
+            "DAEMON": kind,
+        }
+        if scenario.variable[0]:
+            self.environment[scenario.variable[0]] = value
+        self.transcript = []
+        self.problems = []
+
+    def step(self, step):
+        if step.kind == "@":
+            return self.restart(step.command)
+        began = time.monotonic()
+        try:
+            done = subprocess.run(["/bin/sh", "-c", step.command], cwd=self.work, env=self.environment,
+                                  stdin=subprocess.DEVNULL, capture_output=True, timeout=STEP_SECONDS)
+            code, out, err = done.returncode, done.stdout, done.stderr
+        except subprocess.TimeoutExpired as late:
+            code, out, err = "no end within %d s" % STEP_SECONDS, late.stdout or b"", late.stderr or b""
+        places = {self.work: "WORK", self.daemon.root: "ROOT", self.daemon.state: "STATE", self.folder: "DIR"}
+        out, err = (normalise(text.decode(errors="replace"), places) for text in (out, err))
+        if self.verbose:
+            print("  [%s] %s %s\n%s" % (self.daemon.kind, step.kind, step.command,
+                  "\n".join("      " + line for line in (out + "\n" + err).splitlines()) + "\n      -> %s in %.2f s" % (code, time.monotonic() - began)))
+        self.transcript.append((step, code, out, err))
+        self.check(step, code, out, err)
+        return None
+
+    def check(self, step, code, out, err):
+        faults = []
+        if step.kind in "$%" and code != 0:
+            faults.append("should have succeeded, exit code %s" % code)
+        if step.kind == "!" and code == 0:
+            faults.append("should have failed")
+        for pattern in step.present:
+            if not re.search(pattern, out, re.MULTILINE):
+                faults.append("output has no line like: " + pattern)
+        for pattern in step.absent:
+            if re.search(pattern, out, re.MULTILINE):
+                faults.append("output has a line like: " + pattern)
+        for pattern in step.error:
+            if not re.search(pattern, err, re.MULTILINE):
+                faults.append("error output has no line like: " + pattern)
+        if not self.daemon.alive():
+            faults.append("the daemon died")
+        if faults:
+            self.problems.append("line %d: %s %s\n      %s%s" % (
+                step.line, step.kind, step.command, "\n      ".join(faults),
+                "".join("\n      | " + line for line in (out + "\n" + err).strip().splitlines()[-12:])))
+            if not self.daemon.alive():
+                raise DaemonFailed("the daemon died:\n" + self.daemon.tail())
+
+    def restart(self, how):
+        if how == "kill":
+            self.daemon.kill()
+        else:
+            self.daemon.stop()
+        self.daemon.start()
+
+    def go(self, kill_between_steps=False):
+        try:
+            for path, kind, megabytes in self.scenario.filesystems:
+                self.daemon.mount_filesystem(path, kind, megabytes)
+            os.environ["PATH"] = self.bin + ":" + os.environ["PATH"]
+            self.daemon.start()
+            for step in self.scenario.steps:
+                if kill_between_steps:
+                    self.restart("kill")
+                self.step(step)
+            self.daemon.stop()
+            machine.reap()
+            self.problems += self.daemon.leaks(NAMESPACE)
+        except DaemonFailed as failure:
+            self.problems.append(str(failure))
+        except subprocess.CalledProcessError as failure:
+            self.problems.append("preparation failed: %s" % failure)
+        finally:
+            self.clean()
+        if self.problems:
+            raise Failed("on %s%s:\n  - %s" % (
+                self.daemon.kind, ", killed between steps" if kill_between_steps else "",
+                "\n  - ".join(self.problems)))
+        return self.transcript
+
+    def clean(self):
+        os.environ["PATH"] = os.environ["PATH"].replace(self.bin + ":", "")
+        if self.daemon.process is not None:
+            self.daemon.kill()
+        machine.kill_all(machine.descendants(os.getpid()))
+        machine.reap()
+        machine.unmount_under(self.folder)
+        for device in machine.loop_devices_under(self.folder):
+            subprocess.run(["losetup", "-d", device], stderr=subprocess.DEVNULL)
+        for folder in runtime_states(NAMESPACE):
+            shutil.rmtree(folder, ignore_errors=True)
+        for cgroup in machine.cgroups_named(NAMESPACE):
+            machine.remove_cgroup(cgroup)
+        if self.problems and os.environ.get("BERTH_KEEP_LOG"):
+            shutil.copy(self.daemon.log, os.environ["BERTH_KEEP_LOG"])
+        if not machine.mounts_under(self.folder):
+            subprocess.run(["chattr", "-R", "-i", self.folder], stderr=subprocess.DEVNULL)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def compare(name, other_name, transcript, other):
+    """Sentences about the differences between two transcripts."""
+    found = []
+    for (step, code, out, err), (_, other_code, other_out, other_err) in zip(transcript, other):
+        differences = []
+        if code != other_code:
+            differences.append("exit code %s, %s has %s\n      | %s" % (code, other_name, other_code, err[-300:]))
+        if step.kind != "%" and out != other_out:
+            lines = difflib.unified_diff(other_out.splitlines(), out.splitlines(), other_name, name, lineterm="", n=1)
+            differences.append("output differs:\n        " + "\n        ".join(list(lines)[:40]))
+        if step.kind in "!~" and code != 0 and error_class(err) != error_class(other_err):
+            differences.append("another kind of error:\n        %s: %s\n        %s: %s" % (
+                name, err[-300:], other_name, other_err[-300:]))
+        if differences:
+            found.append("line %d: %s %s\n      %s" % (step.line, step.kind, step.command,
+                                                       "\n      ".join(differences)))
+    return found
+
+
+def find_client(generation):
+    """The program ctr of a generation and the containerd that it came with, or the reason why there is none."""
+    if generation == "1.6":
+        client, peer = "/usr/bin/ctr", "/usr/bin/containerd"
+    else:
+        folder = os.environ.get("BERTH_CTR2_DIR") or os.path.join(HERE, "../../.cache/ctr2/usr/bin")
+        client, peer = os.path.join(folder, "ctr"), os.path.join(folder, "containerd")
+    if not os.access(client, os.X_OK):
+        return None, None, "no ctr %s at %s%s" % (generation, client, "" if generation == "1.6" else
+                                                  " (scripts/fetch-ctr2 gets it)")
+    return os.path.abspath(client), os.path.abspath(peer) if os.access(peer, os.X_OK) else None, ""
+
+
+def run_scenario(path, args, client, peer):
+    """Returns the reason of a skip, or nothing; raises Failed."""
+    with open(path) as file:
+        scenario = scenario_file.parse(os.path.basename(path), file.read())
+    if scenario.client not in ("any", args.client):
+        return "for ctr %s only" % scenario.client
+    for program in scenario.needs:
+        if shutil.which(program) is None:
+            return "%s is not installed" % program
+    name, values = scenario.variable
+    for value in values:
+        label = " [%s=%s]" % (name, value) if name else ""
+        print("%s, ctr %s%s: %s" % (scenario.name, args.client, label, scenario.title), flush=True)
+        ours = theirs = None
+        extra = os.environ.get("BERTHD_FLAGS", "").split()
+        try:
+            if peer and args.only != "berthd" and not scenario.berthd_only:
+                theirs = Run(scenario, value, "containerd", peer, client, (), args.verbose).go()
+        except Failed as failure:
+            raise Failed("the scenario does not hold for containerd itself; %s" % failure) from None
+        if args.only != "peer":
+            ours = Run(scenario, value, "berthd", args.berthd, client, extra, args.verbose).go()
+            if theirs:
+                differences = compare("berthd", "containerd", ours, theirs)
+                if differences:
+                    raise Failed("berthd and containerd differ:\n  - " + "\n  - ".join(differences))
+            if scenario.kill_between_steps:
+                again = Run(scenario, value, "berthd", args.berthd, client, extra, args.verbose).go(True)
+                differences = compare("killed between steps", "undisturbed", again, ours)
+                if differences:
+                    raise Failed("kill -9 between the steps shows:\n  - " + "\n  - ".join(differences))
+    return ""
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("scenarios", nargs="+")
+    parser.add_argument("--berthd", default="berthd")
+    parser.add_argument("--client", choices=["1.6", "2.x"], default="1.6")
+    parser.add_argument("--only", choices=["berthd", "peer"])
+    parser.add_argument("-v", "--verbose", action="store_true")
+    args = parser.parse_args()
+    args.berthd = os.path.abspath(args.berthd)
+
+    if os.geteuid() != 0:
+        print("SKIPPED: needs root")
+        return 77
+    client, peer, reason = find_client(args.client)
+    if client is None:
+        print("SKIPPED: " + reason)
+        return 77
+    if peer is None:
+        print("without a containerd to compare with")
+    machine.adopt_orphans()
+    passed, failed, skipped = 0, [], []
+    for path in args.scenarios:
+        name = os.path.basename(path)
+        try:
+            why = run_scenario(path, args, client, peer)
+            if why:
+                skipped.append("%s: %s" % (name, why))
+            else:
+                passed += 1
+        except (Failed, scenario_file.Malformed) as failure:
+            failed.append(name)
+            print("FAILED %s: %s" % (name, failure), flush=True)
+    print("%d passed, %d failed%s" % (passed, len(failed), ": " + ", ".join(failed) if failed else ""))
+    for line in skipped:
+        print("SKIPPED: " + line)
+    if failed:
+        return 1
+    return 77 if passed == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
