@@ -137,10 +137,12 @@ class Daemon {
     BERTH_RETURN_IF_ERROR(plugins_.start());
     for (bus::Target* target : plugins_.client_facing()) router_.add(*target);
     const auto missing = plugins_.missing_services();
+    std::string absent;
     for (const auto& [service, reason] : missing) {
       router_.explain_absence(service, reason);
-      spdlog::error("service {} is not there: {}", service, reason);
+      absent += (absent.empty() ? "" : ", ") + service;
     }
+    if (!absent.empty()) spdlog::error("services that are not there: {}", absent);
     rpc::GrpcDoorOptions door{values.grpc.address, values.grpc.uid, values.grpc.gid,
                               values.max_receive_bytes, values.max_send_bytes};
     BERTH_ASSIGN_OR_RETURN(grpc_door_, rpc::GrpcDoor::open(door, router_));

@@ -184,7 +184,11 @@ const berth_host& host_table() {
     host.client_release = client_release;
     return host;
   }();
-  detail::host = &table;
+  // The façade inside the host uses the same table.
+  [[maybe_unused]] static const bool installed = [] {
+    detail::host = &table;
+    return true;
+  }();
   return table;
 }
 
