@@ -1,17 +1,48 @@
 #include "manifest/manifest.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <set>
 
 #include "manifest/elf_note.h"
 #include "manifest/toml_json.h"
+#include "manifest/toml_text.h"
 
 namespace berth::manifest {
 namespace {
 
 constexpr std::string_view kConfigTypes[] = {"string",   "integer", "boolean", "float",
                                              "duration", "list",    "table"};
+
+/// Keys that the host itself understands in every plugin's section.
+constexpr std::string_view kReservedKeys[] = {"placement"};
+
+bool is_word(std::string_view text, std::string_view also) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           also.find(c) != std::string_view::npos;
+  });
+}
+
+/// Types and ids are parts of directory names and of URIs.
+bool is_identifier(std::string_view text) {
+  return is_word(text, "._-") && is_word(text.substr(0, 1), "");
+}
+
+/// Whether JSON has the value: no dates, no infinities.
+bool is_plain(const toml::node& node) {
+  if (const toml::table* table = node.as_table()) {
+    return std::all_of(table->begin(), table->end(),
+                       [](const auto& entry) { return is_plain(entry.second); });
+  }
+  if (const toml::array* array = node.as_array()) {
+    return std::all_of(array->begin(), array->end(),
+                       [](const toml::node& element) { return is_plain(element); });
+  }
+  if (const auto* number = node.as_floating_point()) return std::isfinite(number->get());
+  return node.is_string() || node.is_integer() || node.is_boolean();
+}
 
 /// Collects what is wrong, with lines, so that all of it is reported together.
 class Reader {
@@ -43,6 +74,31 @@ class Reader {
     }
     complain(*node, "\"" + std::string(key) + "\" must be a string");
     return {};
+  }
+
+  /// A string that must be there and be a word of letters, digits and the characters in `also`.
+  std::string word(const toml::table& table, std::string_view key, std::string_view also) {
+    std::string value = text(table, key, true);
+    if (!value.empty() && !is_word(value, also)) {
+      complain(*table.get(key), "\"" + std::string(key) + "\" is \"" + value +
+                                    "\"; use letters, digits and \"" + std::string(also) + "\"");
+    }
+    return value;
+  }
+
+  /// The same for a type or an id.
+  std::string identifier(const toml::table& table, std::string_view key) {
+    std::string value = text(table, key, true);
+    if (!value.empty() && !is_identifier(value)) complain_identifier(*table.get(key), key, value);
+    return value;
+  }
+
+  void complain_identifier(const toml::node& where, std::string_view key,
+                           const std::string& value) {
+    complain(
+        where,
+        "\"" + std::string(key) + "\" has \"" + value +
+            "\"; use letters, digits, \".\", \"_\" and \"-\", and begin with a letter or a digit");
   }
 
   bool flag(const toml::table& table, std::string_view key) {
@@ -127,9 +183,14 @@ std::string zero_of(std::string_view type) {
 Requirement read_requirement(Reader& in, const toml::table& table) {
   in.known_keys(table, {"name", "type", "id", "service", "version", "cardinality", "order_only"});
   Requirement requirement;
-  requirement.name = in.text(table, "name", true);
-  requirement.type = in.text(table, "type", true);
-  if (table.contains("id")) requirement.id = in.text(table, "id", true);
+  requirement.name = in.word(table, "name", "_-");
+  requirement.type = in.identifier(table, "type");
+  if (const toml::node* id = table.get("id"); id != nullptr) {
+    requirement.id = in.text(table, "id", true);
+    if (!requirement.id.empty() && requirement.id != "*" && !is_identifier(requirement.id)) {
+      in.complain_identifier(*id, "id", requirement.id);
+    }
+  }
   requirement.service = in.text(table, "service", false);
   requirement.order_only = in.flag(table, "order_only");
   if (auto range = VersionRange::parse(in.text(table, "version", false)); range.ok()) {
@@ -152,9 +213,17 @@ Requirement read_requirement(Reader& in, const toml::table& table) {
 ConfigKey read_config_key(Reader& in, const toml::table& table) {
   in.known_keys(table, {"key", "type", "default", "doc"});
   ConfigKey key;
-  key.key = in.text(table, "key", true);
+  key.key = in.word(table, "key", "_-");
+  if (std::find(std::begin(kReservedKeys), std::end(kReservedKeys), key.key) !=
+      std::end(kReservedKeys)) {
+    in.complain(*table.get("key"), "configuration key \"" + key.key +
+                                       "\" is reserved: the host understands it in every section");
+  }
   key.type = in.text(table, "type", true);
   key.doc = in.text(table, "doc", true);
+  if (std::any_of(key.doc.begin(), key.doc.end(), [](char c) { return c >= 0 && c < ' '; })) {
+    in.complain(*table.get("doc"), "\"doc\" must be one line");
+  }
   if (std::find(std::begin(kConfigTypes), std::end(kConfigTypes), key.type) ==
       std::end(kConfigTypes)) {
     in.complain(table, "configuration key \"" + key.key + "\" has the unknown type \"" + key.type +
@@ -164,6 +233,14 @@ ConfigKey read_config_key(Reader& in, const toml::table& table) {
   } else if (!has_type(*value, key.type)) {
     in.complain(*value,
                 "the default of configuration key \"" + key.key + "\" is not a " + key.type);
+  } else if (!is_plain(*value)) {
+    in.complain(*value, "the default of configuration key \"" + key.key +
+                            "\" has a date or a number that is not finite, which JSON has not");
+  } else if (key.type == "duration" && !value->as_string()->get().empty() &&
+             !parse_duration(value->as_string()->get())) {
+    in.complain(*value, "the default of configuration key \"" + key.key + "\" is \"" +
+                            value->as_string()->get() +
+                            "\", which is not a duration such as \"150ms\" or \"2h45m\"");
   } else {
     key.default_json = to_json(*value).dump();
   }
@@ -175,8 +252,8 @@ Plugin read_plugin(Reader& in, const toml::table& table) {
                         "client_facing", "optional", "multiple", "config_version", "requires",
                         "config", "needs"});
   Plugin plugin;
-  plugin.type = in.text(table, "type", true);
-  plugin.id = in.text(table, "id", true);
+  plugin.type = in.identifier(table, "type");
+  plugin.id = in.identifier(table, "id");
   if (auto version = Version::parse(in.text(table, "version", true)); version.ok()) {
     plugin.version = *version;
   } else if (table.contains("version")) {
@@ -186,6 +263,15 @@ Plugin read_plugin(Reader& in, const toml::table& table) {
   plugin.platforms = in.texts(table, "platforms");
   plugin.capabilities = in.texts(table, "capabilities");
   plugin.aliases = in.texts(table, "aliases");
+  for (const std::string& alias : plugin.aliases) {
+    if (!is_identifier(alias)) in.complain_identifier(*table.get("aliases"), "aliases", alias);
+  }
+  for (const std::string& service : plugin.provides) {
+    if (!is_word(service, "._")) {
+      in.complain(*table.get("provides"), "\"provides\" has \"" + service +
+                                              "\"; write a protobuf service with its package");
+    }
+  }
   plugin.client_facing = in.flag(table, "client_facing");
   plugin.optional = in.flag(table, "optional");
   plugin.multiple = in.flag(table, "multiple");
@@ -202,6 +288,10 @@ Plugin read_plugin(Reader& in, const toml::table& table) {
     const std::string& key = plugin.config.back().key;
     if (!keys.insert(key).second) {
       in.complain(one, "the configuration key \"" + key + "\" is declared twice");
+    }
+    if (names.contains(key)) {
+      in.complain(one, "the configuration key \"" + key +
+                           "\" is also the name of a requirement, for which it would choose");
     }
   });
   if (const toml::node* node = table.get("needs"); node != nullptr) {
@@ -220,13 +310,7 @@ Plugin read_plugin(Reader& in, const toml::table& table) {
 }  // namespace
 
 Result<Manifest> parse_manifest(std::string_view text, const std::string& file) {
-  toml::table document;
-  try {
-    document = toml::parse(text);
-  } catch (const toml::parse_error& error) {
-    return invalid_argument(file + ":" + std::to_string(error.source().begin.line) + ": " +
-                            std::string(error.description()));
-  }
+  BERTH_ASSIGN_OR_RETURN(const toml::table document, parse_toml(text, file, kMaxManifestBytes));
   Reader in(file);
   in.known_keys(document, {"manifest", "abi", "vendor", "license", "url", "plugin"});
   Manifest manifest;
@@ -237,6 +321,9 @@ Result<Manifest> parse_manifest(std::string_view text, const std::string& file) 
   }
   if (const toml::table* abi = document["abi"].as_table(); abi != nullptr) {
     in.known_keys(*abi, {"major", "minor"});
+    for (const char* part : {"major", "minor"}) {
+      if (!abi->contains(part)) in.complain(*abi, "\"" + std::string(part) + "\" is missing");
+    }
     manifest.abi_major = static_cast<uint32_t>(in.number(*abi, "major", 0));
     manifest.abi_minor = static_cast<uint32_t>(in.number(*abi, "minor", 0));
   } else {
@@ -245,8 +332,12 @@ Result<Manifest> parse_manifest(std::string_view text, const std::string& file) 
   manifest.vendor = in.text(document, "vendor", false);
   manifest.license = in.text(document, "license", false);
   manifest.url = in.text(document, "url", false);
-  in.tables(document, "plugin",
-            [&](const toml::table& table) { manifest.plugins.push_back(read_plugin(in, table)); });
+  std::set<std::string> uris;
+  in.tables(document, "plugin", [&](const toml::table& table) {
+    manifest.plugins.push_back(read_plugin(in, table));
+    const std::string uri = manifest.plugins.back().uri();
+    if (!uris.insert(uri).second) in.complain(table, "plugin " + uri + " is declared twice");
+  });
   if (manifest.plugins.empty()) in.complain(document, "there is no [[plugin]]");
   if (!in.errors().empty()) return invalid_argument(in.errors());
   return manifest;

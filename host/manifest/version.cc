@@ -61,7 +61,11 @@ Result<VersionRange> VersionRange::parse(std::string_view text) {
     }
     BERTH_ASSIGN_OR_RETURN(Version version, Version::parse(trimmed(condition.substr(op_size))));
     range.conditions_.push_back({op, std::move(version)});
-    rest = comma == rest.size() ? std::string_view() : trimmed(rest.substr(comma + 1));
+    if (comma == rest.size()) break;
+    rest = trimmed(rest.substr(comma + 1));
+    if (rest.empty()) {
+      return invalid_argument("version range \"" + std::string(text) + "\": ends with a comma");
+    }
   }
   return range;
 }
