@@ -1,0 +1,251 @@
+#include "store.h"
+
+#include <sys/stat.h>
+
+#include <semaphore>
+
+#include "schema.h"
+
+namespace berth::metadata {
+namespace {
+
+constexpr int kCheckpointPages = 1000;         // 4 MiB of log: write back when nobody waits
+constexpr int kForcedCheckpointPages = 16000;  // 64 MiB: write back in any case
+constexpr size_t kIdleReaders = 16;
+constexpr int64_t kNumbersPerWrite = 10'000;
+
+Status damaged(const std::string& path, const std::string& why) {
+  return data_loss("open metadata database " + path + ": it is damaged: " + why +
+                   "; restore it from a backup, or move it and its -wal file away to start empty");
+}
+
+// A log with something in it was left by a process that did not close the database.
+bool left_unclean(const std::string& path) {
+  struct stat log {};
+  return ::stat((path + "-wal").c_str(), &log) == 0 && log.st_size > 0;
+}
+
+Status check(sqlite::Database& db, const std::string& path) {
+  Result<sqlite::Statement> statement = db.prepare("PRAGMA quick_check(1)");
+  if (!statement.ok()) return damaged(path, statement.status().message());
+  const Result<bool> row = statement->step();
+  if (!row.ok()) return damaged(path, row.status().message());
+  if (!*row || statement->text(0) != "ok") return damaged(path, std::string(statement->text(0)));
+  return {};
+}
+
+}  // namespace
+
+struct Store::Job {
+  Job(const Mutation& m, Durability d) : mutation(&m), durability(d) {}
+  const Mutation* mutation;  // valid until done
+  const Durability durability;
+  Status status;
+  std::binary_semaphore done{0};
+};
+
+Store::Store(std::string path, Options options)
+    : path_(std::move(path)), options_(std::move(options)) {}
+
+Result<std::unique_ptr<Store>> Store::open(const std::string& path, Options options) {
+  std::unique_ptr<Store> store(new Store(path, std::move(options)));
+  const bool unclean = left_unclean(path);
+  Result<sqlite::Database> db = store->open_connection(false);
+  if (!db.ok()) {
+    return db.status().code() == Code::kDataLoss ? damaged(path, db.status().message())
+                                                 : db.status();
+  }
+  if (unclean) BERTH_RETURN_IF_ERROR(check(*db, path));
+  Status migrated = migrate(*db, path, migrations());
+  if (migrated.code() == Code::kDataLoss) return damaged(path, migrated.message());
+  BERTH_RETURN_IF_ERROR(migrated);
+  store->tx_ = Tx(std::move(*db));
+  sqlite3_wal_hook(
+      store->tx_.db().raw(),
+      [](void* self, sqlite3*, const char*, int pages) {
+        static_cast<Store*>(self)->wal_pages_ = pages;
+        return SQLITE_OK;
+      },
+      store.get());
+  store->writer_ = std::thread([raw = store.get()] { raw->write_loop(); });
+  return store;
+}
+
+Store::~Store() { close(); }
+
+Result<sqlite::Database> Store::open_connection(bool read_only) const {
+  sqlite::Database::Options options;
+  options.read_only = read_only;
+  BERTH_ASSIGN_OR_RETURN(sqlite::Database db, sqlite::Database::open(path_, options));
+  // Temporary tables (a collection's notes) never touch the disk.
+  BERTH_RETURN_IF_ERROR(db.exec("PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000"));
+  // The writer writes the log back itself, after it has answered.
+  if (!read_only) BERTH_RETURN_IF_ERROR(db.exec("PRAGMA wal_autocheckpoint=0"));
+  return db;
+}
+
+Status Store::write(const Mutation& mutation, Durability durability) {
+  auto job = std::make_shared<Job>(mutation, durability);
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_) return unavailable("write to metadata database " + path_ + ": it is closed");
+    queue_.push_back(job);
+  }
+  wake_.notify_one();
+  job->done.acquire();
+  return std::move(job->status);
+}
+
+void Store::write_loop() {
+  std::vector<std::shared_ptr<Job>> batch;
+  while (true) {
+    bool idle = false;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [&] { return closed_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      batch.swap(queue_);
+    }
+    commit(batch);
+    for (auto& job : batch) job->done.release();
+    batch.clear();
+    {
+      std::lock_guard lock(mutex_);
+      idle = queue_.empty();
+    }
+    checkpoint(idle);
+  }
+}
+
+void Store::commit(std::vector<std::shared_ptr<Job>>& batch) {
+  bool full = false;
+  for (const auto& job : batch) full = full || job->durability == Durability::kFull;
+  bool changed = false;
+  Status status = set_durability(full && options_.survives_power_loss);
+  if (status.ok()) status = run(tx_, "BEGIN IMMEDIATE");
+  if (status.ok()) status = run_jobs(batch, &changed);
+  if (status.ok()) status = changed ? run(tx_, "COMMIT") : run(tx_, "ROLLBACK");
+  if (!status.ok()) {
+    if (sqlite3_get_autocommit(tx_.db().raw()) == 0) (void)run(tx_, "ROLLBACK");
+    status = status.with_context("commit to metadata database " + path_);
+    options_.log(status.to_string());
+    for (auto& job : batch) {
+      if (job->status.ok()) job->status = status;
+    }
+    return;
+  }
+  if (changed && observer_) {
+    observer_(changes_);
+    changes_.dirty = false;
+  }
+}
+
+// Leaves the outcome of each mutation in its job; a returned error is one of the whole transaction.
+Status Store::run_jobs(std::vector<std::shared_ptr<Job>>& batch, bool* changed) {
+  const bool alone = batch.size() == 1;  // then the transaction itself is what is undone
+  Changes changes = changes_;
+  for (auto& job : batch) {
+    if (!alone) BERTH_RETURN_IF_ERROR(run(tx_, "SAVEPOINT mutation"));
+    tx_.dirty_ = false;
+    try {
+      job->status = (*job->mutation)(tx_);
+    } catch (const std::exception& error) {
+      job->status = internal_error(std::string("mutation of metadata threw: ") + error.what());
+    }
+    // After some errors (full disk, I/O) SQLite has undone everything.
+    if (sqlite3_get_autocommit(tx_.db().raw()) != 0) {
+      return job->status.ok() ? internal_error("the transaction ended within a mutation")
+                              : job->status;
+    }
+    if (job->status.ok()) {
+      *changed = true;
+      ++changes.mutations;
+      changes.dirty = changes.dirty || tx_.dirty_;
+    } else if (!alone) {
+      BERTH_RETURN_IF_ERROR(run(tx_, "ROLLBACK TO mutation"));
+    }
+    if (!alone) BERTH_RETURN_IF_ERROR(run(tx_, "RELEASE mutation"));
+  }
+  changes_ = changes;
+  return {};
+}
+
+// SQLite allows this only outside of transactions.
+Status Store::set_durability(bool full) {
+  if (full == full_) return {};
+  BERTH_RETURN_IF_ERROR(tx_.exec(full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL"));
+  full_ = full;
+  return {};
+}
+
+void Store::checkpoint(bool idle) {
+  if (wal_pages_ < checkpoint_at_) checkpoint_at_ = 0;  // the log has begun anew
+  const int due = std::max(checkpoint_at_, kCheckpointPages);
+  if (wal_pages_ < due || (!idle && wal_pages_ < kForcedCheckpointPages)) return;
+  // Takes no lock that a reader or a later commit of ours would wait for.
+  const int code = sqlite3_wal_checkpoint_v2(tx_.db().raw(), nullptr, SQLITE_CHECKPOINT_PASSIVE,
+                                             nullptr, nullptr);
+  if (code != SQLITE_OK && code != SQLITE_BUSY) {
+    options_.log(sqlite::error_status(tx_.db().raw(), code, "write back the log").to_string());
+  }
+  checkpoint_at_ = wal_pages_ + kCheckpointPages;  // what a reader held back waits until then
+}
+
+Result<std::unique_ptr<Connection>> Store::take_reader() {
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_) return unavailable("read metadata database " + path_ + ": it is closed");
+    if (!idle_readers_.empty()) {
+      auto reader = std::move(idle_readers_.back());
+      idle_readers_.pop_back();
+      return reader;
+    }
+  }
+  BERTH_ASSIGN_OR_RETURN(sqlite::Database db, open_connection(true));
+  return std::make_unique<Connection>(std::move(db));
+}
+
+void Store::give_back(std::unique_ptr<Connection> reader) {
+  std::lock_guard lock(mutex_);
+  if (!closed_ && idle_readers_.size() < kIdleReaders) idle_readers_.push_back(std::move(reader));
+}
+
+Status Store::read(const Read& read) {
+  BERTH_ASSIGN_OR_RETURN(auto reader, take_reader());
+  BERTH_RETURN_IF_ERROR(run(*reader, "BEGIN"));
+  Status status = read(*reader);
+  const Status ended = run(*reader, "COMMIT");
+  if (ended.ok()) give_back(std::move(reader));
+  return status;
+}
+
+Result<int64_t> Store::next_number() {
+  std::lock_guard lock(number_mutex_);
+  if (next_number_ == number_limit_) {
+    int64_t next = 0;
+    BERTH_RETURN_IF_ERROR(write([&](Tx& tx) -> Status {
+      Query query(tx, "UPDATE sequence SET next = next + ?1 RETURNING next", kNumbersPerWrite);
+      BERTH_ASSIGN_OR_RETURN(const bool row, query.next());
+      if (!row) return data_loss("the table sequence of " + path_ + " is empty");
+      next = query.integer(0);
+      return {};
+    }));
+    number_limit_ = next;
+    next_number_ = next - kNumbersPerWrite;
+  }
+  return next_number_++;
+}
+
+void Store::close() {
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_) return;
+    closed_ = true;
+    idle_readers_.clear();
+  }
+  wake_.notify_one();
+  if (writer_.joinable()) writer_.join();
+  tx_ = Tx();
+}
+
+}  // namespace berth::metadata

@@ -1,0 +1,110 @@
+// metadata.db: one writer with group commit, many readers that wait for nobody.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "connection.h"
+
+namespace berth::metadata {
+
+/// What a mutation writes with. Only inside Store::write().
+class Tx final : public Connection {
+ public:
+  using Connection::Connection;
+  /// Something may be unreferenced now: a collection would find work.
+  void mark_dirty() { dirty_ = true; }
+
+ private:
+  friend class Store;
+  bool dirty_ = false;
+};
+
+/// Changes since the store was opened.
+struct Changes {
+  uint64_t mutations = 0;
+  bool dirty = false;  // since the last notice
+};
+
+/// Any thread. Mutations and reads must not call the store again nor another plugin: they run in a
+/// transaction.
+class Store {
+ public:
+  struct Options {
+    /// A commit that returned survives power loss. Without it, a crash of the program only.
+    bool survives_power_loss = true;
+    /// Receives one line about something that an administrator should know.
+    std::function<void(const std::string& line)> log = [](const std::string&) {};
+  };
+  enum class Durability {
+    kFull,
+    /// May be undone by a power loss (never by a crash of the program): for what can be made anew.
+    kRelaxed,
+  };
+  using Mutation = std::function<Status(Tx&)>;
+  using Read = std::function<Status(Connection&)>;
+
+  /// Opens or makes the database. DATA_LOSS, naming the file, when it is damaged; a damaged
+  /// database is never answered for with an empty one.
+  static Result<std::unique_ptr<Store>> open(const std::string& path, Options options);
+  ~Store();
+
+  /// Runs `mutation` in a transaction, which mutations of other callers may share: a failed one is
+  /// undone alone. OK means committed and durable. A commit that fails (full disk) fails every
+  /// mutation that was in it. UNAVAILABLE once the store is closed. Waits for the disk.
+  Status write(const Mutation& mutation, Durability durability = Durability::kFull);
+
+  /// Runs `read` over one state of the database, with all that was acknowledged before.
+  Status read(const Read& read);
+
+  /// A number that was never given before, for names in the stores behind.
+  Result<int64_t> next_number();
+
+  /// Called on the writer's thread after every commit that changed something; must not block. To be
+  /// set before the first write.
+  void on_commit(std::function<void(const Changes&)> observer) { observer_ = std::move(observer); }
+
+  /// Commits what waits and closes the database cleanly. Later calls are refused.
+  void close();
+
+ private:
+  struct Job;
+  explicit Store(std::string path, Options options);
+
+  Result<sqlite::Database> open_connection(bool read_only) const;
+  void write_loop();
+  void commit(std::vector<std::shared_ptr<Job>>& batch);
+  Status run_jobs(std::vector<std::shared_ptr<Job>>& batch, bool* changed);
+  Status set_durability(bool full);
+  void checkpoint(bool idle);
+  Result<std::unique_ptr<Connection>> take_reader();
+  void give_back(std::unique_ptr<Connection> reader);
+
+  const std::string path_;
+  const Options options_;
+  std::function<void(const Changes&)> observer_;
+
+  // The writer's thread alone:
+  Tx tx_;
+  bool full_ = true;  // durability of tx_ now
+  Changes changes_;
+  int wal_pages_ = 0;
+  int checkpoint_at_ = 0;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<std::shared_ptr<Job>> queue_;                // guarded by mutex_
+  bool closed_ = false;                                    // guarded by mutex_
+  std::vector<std::unique_ptr<Connection>> idle_readers_;  // guarded by mutex_
+
+  std::mutex number_mutex_;
+  int64_t next_number_ = 0;   // guarded by number_mutex_
+  int64_t number_limit_ = 0;  // guarded by number_mutex_
+  std::thread writer_;
+};
+
+}  // namespace berth::metadata
