@@ -8,6 +8,8 @@
 #include <array>
 #include <cstdio>
 
+#include "xattrs.h"
+
 namespace berth::diff_walking {
 namespace {
 
@@ -147,17 +149,12 @@ Status Extractor::copy_from_lower(int parent, const std::string& name, const std
     UniqueFd made(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!source || !made)
       return errno_status(errno, "copy the attributes of " + lower + "/" + path);
-    std::array<char, 65536> names{};
-    const ssize_t listed = ::flistxattr(source.get(), names.data(), names.size());
-    for (ssize_t at = 0; at < listed;) {
-      const std::string key = names.data() + at;
-      at += static_cast<ssize_t>(key.size()) + 1;
+    BERTH_ASSIGN_OR_RETURN(const std::vector<std::string> keys, list_xattrs(source.get(), path));
+    for (const std::string& key : keys) {
       // An overlay's own marks belong to the layer that they are in.
       if (key.starts_with("trusted.") || key.starts_with("user.overlay.")) continue;
-      std::array<char, 65536> value{};
-      const ssize_t size = ::fgetxattr(source.get(), key.c_str(), value.data(), value.size());
-      if (size < 0) continue;
-      if (::fsetxattr(made.get(), key.c_str(), value.data(), static_cast<size_t>(size), 0) != 0 &&
+      BERTH_ASSIGN_OR_RETURN(const auto value, get_xattr(source.get(), key, path));
+      if (value && ::fsetxattr(made.get(), key.c_str(), value->data(), value->size(), 0) != 0 &&
           errno != EOPNOTSUPP) {
         return errno_status(errno, "set the attribute " + key + " of " + path);
       }

@@ -277,4 +277,19 @@ Result<MountedTree> MountedTree::mount_attached(const std::vector<Mount>& mounts
   return out;
 }
 
+Status remove_stale_mount_points(const std::string& temp_dir) {
+  BERTH_ASSIGN_OR_RETURN(const RootDir dir, RootDir::open(temp_dir));
+  return for_each_name(dir.fd(), [&](const std::string& name) -> Status {
+    const bool empty = name.starts_with("berth-empty-");
+    if (!empty && !name.starts_with("berth-mount-")) return {};
+    const std::string path = temp_dir + "/" + name;
+    while (!empty && ::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
+    }
+    // rmdir, nothing else: should a file system still be mounted here, it is not ours to empty.
+    if (::rmdir(path.c_str()) != 0)
+      return errno_status(errno, "remove the stale directory " + path);
+    return {};
+  });
+}
+
 }  // namespace berth::diff_walking

@@ -85,4 +85,8 @@ class MountedTree {
   int attached_ = 0;
 };
 
+/// Removes what an earlier process, killed at a bad moment, has left in a directory for mount
+/// points.
+Status remove_stale_mount_points(const std::string& temp_dir);
+
 }  // namespace berth::diff_walking
