@@ -120,16 +120,13 @@ class Walk {
   Status leave() {
     Level done = std::move(levels_.back());
     levels_.pop_back();
-    if (levels_.empty()) {
-      return located(
-          visitor_.leave_directory({AT_FDCWD, done.name.c_str(), done.status, done.fd.get(), true}),
-          done.name);
-    }
-    Level& above = levels_.back();
-    if (!above.fd) BERTH_RETURN_IF_ERROR(reopen(done, above));
-    return located(visitor_.leave_directory(
-                       {above.fd.get(), done.name.c_str(), done.status, done.fd.get(), false}),
-                   done.name);
+    const bool root = levels_.empty();
+    if (!root && !levels_.back().fd) BERTH_RETURN_IF_ERROR(reopen(done, levels_.back()));
+    if (!visitor_.leaves_with_fd()) done.fd.reset();
+    const int parent_fd = root ? AT_FDCWD : levels_.back().fd.get();
+    return located(
+        visitor_.leave_directory({parent_fd, done.name.c_str(), done.status, done.fd.get(), root}),
+        done.name);
   }
 
   Status reopen(const Level& below, Level& above) {
@@ -200,6 +197,7 @@ class Measure final : public TreeVisitor {
 class Remove final : public TreeVisitor {
  public:
   Status leave_directory(const TreeEntry& entry) override { return unlink(entry, AT_REMOVEDIR); }
+  bool leaves_with_fd() const override { return false; }
   Status visit(const TreeEntry& entry) override { return unlink(entry, 0); }
   Status mount_point(const TreeEntry&) override {
     return failed_precondition("something is mounted here; unmount it first");
@@ -229,6 +227,19 @@ Status remove_tree(const std::string& path) {
   if (errno != EISDIR && errno != EPERM) return errno_status(errno, "remove " + path);
   Remove remove;
   return walk_tree(path, remove);
+}
+
+Status make_directories(const std::string& path, mode_t mode) {
+  for (size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+    const std::string above = path.substr(0, end);
+    if (::mkdir(above.c_str(), 0711) != 0 && errno != EEXIST) {
+      return errno_status(errno, "make directory " + above);
+    }
+  }
+  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
+    return errno_status(errno, "make directory " + path);
+  }
+  return {};
 }
 
 Status sync_file_system(const std::string& path) {

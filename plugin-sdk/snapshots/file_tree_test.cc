@@ -68,12 +68,12 @@ TEST_F(FileTreeTest, RemovesWithoutFollowingLinks) {
 
 // Deeper than a path name may be long, than descriptors are many, and than the walk keeps open.
 TEST_F(FileTreeTest, DepthIsNoLimit) {
-  constexpr int kDepth = 5000;
+  constexpr int kDepth = 1200;
   ASSERT_EQ(::mkdir(path("deep").c_str(), 0700), 0);
   UniqueFd fd(::open(path("deep").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   for (int i = 0; i < kDepth; ++i) {
-    ASSERT_EQ(::mkdirat(fd.get(), "d", 0700), 0);
-    fd.reset(::openat(fd.get(), "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_EQ(::mkdirat(fd.get(), "dddd", 0700), 0);
+    fd.reset(::openat(fd.get(), "dddd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     ASSERT_TRUE(fd);
   }
   UniqueFd file(::openat(fd.get(), "file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));

@@ -1,7 +1,6 @@
 #include <berth/file_tree.h>
 #include <berth/snapshotter.h>
 #include <dirent.h>
-#include <fcntl.h>
 
 #include <algorithm>
 #include <charconv>
@@ -18,19 +17,6 @@ SnapshotLabels labels_of(const google::protobuf::Map<std::string, std::string>& 
 void set_time(int64_t ns, google::protobuf::Timestamp* out) {
   out->set_seconds(ns / 1'000'000'000);
   out->set_nanos(static_cast<int32_t>(ns % 1'000'000'000));
-}
-
-Status make_directory(const std::string& path, mode_t mode) {
-  for (size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
-    const std::string above = path.substr(0, end);
-    if (::mkdir(above.c_str(), 0711) != 0 && errno != EEXIST) {
-      return errno_status(errno, "make directory " + above);
-    }
-  }
-  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
-    return errno_status(errno, "make directory " + path);
-  }
-  return {};
 }
 
 Result<std::vector<std::string>> entries_of(const std::string& path) {
@@ -108,9 +94,9 @@ Status Snapshotter::open() {
     return invalid_argument("root directory " + quoted(options_.root) +
                             " of the snapshotter is not an absolute path; set root_path");
   }
-  BERTH_RETURN_IF_ERROR(make_directory(options_.root, 0700));
+  BERTH_RETURN_IF_ERROR(make_directories(options_.root, 0700));
   for (const std::string& folder : folders()) {
-    BERTH_RETURN_IF_ERROR(make_directory(absolute(folder), 0700));
+    BERTH_RETURN_IF_ERROR(make_directories(absolute(folder), 0700));
   }
   BERTH_ASSIGN_OR_RETURN(records_, SnapshotRecords::open(absolute("metadata.db")));
   return inspect_trees();

@@ -33,6 +33,9 @@ class TreeVisitor {
   virtual Status enter_directory(const TreeEntry&) { return {}; }
   /// After them.
   virtual Status leave_directory(const TreeEntry&) { return {}; }
+  /// False: leave_directory() gets no fd. What is removed while open goes through a list of orphans
+  /// of the whole file system, which is slow.
+  virtual bool leaves_with_fd() const { return true; }
   /// Everything that is not a directory.
   virtual Status visit(const TreeEntry&) { return {}; }
   /// A directory on which something is mounted; it is not entered. Default: passed over.
@@ -57,6 +60,10 @@ Result<TreeUsage> tree_usage(const std::string& root,
 /// Removes `path`, file or tree. Absent is success. FAILED_PRECONDITION, naming the place, when
 /// something is mounted inside; what could be removed until then is gone.
 Status remove_tree(const std::string& path);
+
+/// Makes the directory `path`, an absolute path, with `mode`, and those above it with 0711. What is
+/// there already is left as it is.
+Status make_directories(const std::string& path, mode_t mode);
 
 /// Makes what was written to the file system that holds `path` durable (syncfs).
 Status sync_file_system(const std::string& path);
