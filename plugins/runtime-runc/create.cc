@@ -1,0 +1,184 @@
+// How a task comes into being.
+#include "containerd/types/runc/options/oci.pb.h"
+#include "runtime.h"
+
+namespace berth::runtime {
+namespace {
+
+// typeurl names messages with or without a host before them.
+bool is_type(const google::protobuf::Any& any, std::string_view name) {
+  const std::string& url = any.type_url();
+  return url == name || url.ends_with("/" + std::string(name));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ShimLog>> TaskRuntime::open_log(const Bundle& bundle) {
+  return ShimLog::open(
+      loop_, bundle, [this, name = bundle.key().to_string()](std::string_view line) {
+        const auto has = [&](std::string_view level) {
+          return line.find("level=" + std::string(level)) != std::string_view::npos;
+        };
+        const LogLevel level = has("error") || has("fatal") || has("panic") ? LogLevel::kError
+                               : has("warn")                                ? LogLevel::kWarn
+                               : has("debug")                               ? LogLevel::kDebug
+                                                                            : LogLevel::kInfo;
+        log(level, "shim of task " + name + ": " + std::string(line));
+      });
+}
+
+// A sandbox's shim that serves this container too; UNAVAILABLE when a shim must be started.
+Result<Bootstrap> TaskRuntime::sandbox_shim(const TaskKey& key, const Container& container,
+                                            const google::protobuf::Any& options) const {
+  // Only since version 3 a shim takes containers that its program was not asked to start.
+  constexpr int kGroupingVersion = 3;
+  containerd::runc::v1::Options runc_options;
+  if (is_type(options, "containerd.runc.v1.Options") &&
+      runc_options.ParseFromString(options.value()) && !runc_options.task_api_address().empty()) {
+    const std::string& address = runc_options.task_api_address();
+    const size_t plus = address.find('+');
+    if (plus == std::string::npos) {
+      return invalid_argument(
+          "task API address \"" + address +
+          "\": it must have the form <protocol>+<unix|vsock|tcp>, as ttrpc+unix:///run/x");
+    }
+    return Bootstrap{static_cast<int>(runc_options.task_api_version()), address.substr(plus + 1),
+                     address.substr(0, plus)};
+  }
+  if (!container.sandbox().empty() && container.sandbox() != key.id) {
+    if (const auto sandbox = table_.find({key.ns, container.sandbox()}); sandbox.ok()) {
+      auto bootstrap = read_bootstrap((*sandbox)->bundle());
+      if (bootstrap.ok() && bootstrap->version >= kGroupingVersion) return bootstrap;
+    }
+  }
+  return unavailable("no shim of a sandbox");
+}
+
+Result<std::shared_ptr<Task>> TaskRuntime::start_shim(const Context& context, const Bundle& bundle,
+                                                      const Container& container,
+                                                      const std::string& runtime,
+                                                      const google::protobuf::Any& options) {
+  auto binary = launcher_.resolve(runtime);
+  if (!binary.ok())
+    return binary.status().with_context("failed to start shim: failed to resolve runtime path");
+  BERTH_ASSIGN_OR_RETURN(auto shim_log, open_log(bundle));
+  auto bootstrap = sandbox_shim(bundle.key(), container, options);
+  if (bootstrap.ok()) {
+    BERTH_RETURN_IF_ERROR(bundle.write("sandbox", container.sandbox()));
+  } else if (bootstrap.status().code() == Code::kUnavailable) {
+    const std::string input = options.type_url().empty() && options.value().empty()
+                                  ? std::string()
+                                  : options.SerializeAsString();
+    bootstrap = launcher_.start(bundle, *binary, input, context.deadline());
+    if (!bootstrap.ok())
+      return bootstrap.status().with_context("failed to start shim: start failed");
+  } else {
+    return bootstrap.status();
+  }
+  // From here on there is a shim: a daemon that is killed now must find it again.
+  BERTH_RETURN_IF_ERROR(bundle.write("shim-binary-path", *binary));
+  BERTH_RETURN_IF_ERROR(write_bootstrap(bundle, *bootstrap));
+  auto shim = Shim::connect(loop_, bundle.key(), *bootstrap, settings_.timeouts);
+  if (!shim.ok()) {
+    (void)launcher_.remove(bundle, *binary);
+    return shim.status().with_context("failed to start shim");
+  }
+  return std::make_shared<Task>(bundle, std::move(*binary), std::move(*shim), std::move(shim_log));
+}
+
+Status TaskRuntime::create_in_shim(const Context& context, Task& task,
+                                   const shim_api::CreateTaskRequest& request, uint32_t* pid) {
+  shim_api::CreateTaskResponse response;
+  Status status = task.shim()->call(context, "Create", request, &response);
+  // A shim that was started before an upgrade may know only the service of before.
+  if (status.code() == Code::kUnimplemented && task.shim()->downgrade()) {
+    status = task.shim()->call(context, "Create", request, &response);
+  }
+  *pid = response.pid();
+  return status;
+}
+
+void TaskRuntime::abandon(Task& task) {
+  const TaskKey& key = task.key();
+  // The caller's context may be over; what it began has to be undone all the same.
+  const Context context = Context().with_ns(key.ns);
+  shim_api::DeleteRequest request;
+  request.set_id(key.id);
+  shim_api::DeleteResponse deleted;
+  const Status status =
+      task.shim()->call(context, "Delete", request, &deleted, settings_.launcher.delete_timeout);
+  if (!status.ok() && status.code() != Code::kNotFound &&
+      status.code() != Code::kFailedPrecondition) {
+    log(LogLevel::kWarn, "task " + key.to_string() +
+                             " could not be created, and deleting it failed: " + status.message());
+  }
+  shim_api::ShutdownRequest shutdown;
+  shutdown.set_id(key.id);
+  google::protobuf::Empty empty;
+  (void)task.shim()->call(context, "Shutdown", shutdown, &empty, settings_.timeouts.shutdown);
+  task.shim()->close();
+  if (!status.ok() && status.code() != Code::kNotFound) {
+    if (auto removed = launcher_.remove(task.bundle(), task.binary()); !removed.ok()) {
+      log(LogLevel::kWarn,
+          "clean up after task " + key.to_string() + ": " + removed.status().message());
+    }
+  }
+}
+
+Status TaskRuntime::create(const Context& context, const tasks_api::CreateTaskRequest& request,
+                           tasks_api::CreateTaskResponse* response) {
+  BERTH_ASSIGN_OR_RETURN(const std::string ns, context.require_ns());
+  const TaskKey key{ns, request.container_id()};
+  BERTH_RETURN_IF_ERROR(validate_identifier("task id", key.id));
+  BERTH_ASSIGN_OR_RETURN(const Container container, peers_.containers->get(context, key.id));
+  if (request.has_checkpoint()) {
+    return unimplemented(
+        "create task " + key.id +
+        " from a checkpoint in the content store: unpack it and pass its directory as "
+        "criu_image_path of the options");
+  }
+  BERTH_ASSIGN_OR_RETURN(auto reservation, table_.reserve(key));
+
+  const google::protobuf::Any& options =
+      request.options().value().empty() ? container.runtime().options() : request.options();
+  containerd::runc::v1::Options runc_options;
+  if (is_type(options, "containerd.runc.v1.Options"))
+    (void)runc_options.ParseFromString(options.value());
+
+  BERTH_ASSIGN_OR_RETURN(const Bundle bundle,
+                         Bundle::create(settings_.roots, key, container.spec().value()));
+  Cleanup remove_bundle([&] {
+    if (const Status removed = bundle.remove(); !removed.ok())
+      log(LogLevel::kError, removed.message());
+  });
+  const std::string runtime =
+      request.runtime_path().empty() ? container.runtime().name() : request.runtime_path();
+  BERTH_ASSIGN_OR_RETURN(const std::shared_ptr<Task> task,
+                         start_shim(context, bundle, container, runtime, options));
+
+  shim_api::CreateTaskRequest create;
+  create.set_id(key.id);
+  create.set_bundle(bundle.path());
+  *create.mutable_rootfs() = request.rootfs();
+  create.set_terminal(request.terminal());
+  create.set_stdin(request.stdin());
+  create.set_stdout(request.stdout());
+  create.set_stderr(request.stderr());
+  create.set_checkpoint(runc_options.criu_image_path());
+  if (!options.type_url().empty()) *create.mutable_options() = options;
+  uint32_t pid = 0;
+  if (const Status status = create_in_shim(context, *task, create, &pid); !status.ok()) {
+    task->claim_end();
+    abandon(*task);
+    return status.with_context("failed to create shim task");
+  }
+  task->set_pid(pid);
+  remove_bundle.dismiss();
+  reservation.add(task);
+  watch(task);
+  response->set_container_id(key.id);
+  response->set_pid(pid);
+  return {};
+}
+
+}  // namespace berth::runtime

@@ -1,0 +1,104 @@
+// io.containerd.runtime.v2.task
+#include <berth/plugin.h>
+#include <sys/stat.h>
+
+#include "containerd/services/containers/v1/containers.berth.h"
+#include "containerd/services/events/v1/events.berth.h"
+#include "settings.h"
+#include "tasks_service.h"
+
+namespace berth::runtime {
+namespace {
+
+class MetadataContainers final : public ContainerSource {
+ public:
+  using Client = containerd::services::containers::v1::ContainersClient;
+  explicit MetadataContainers(Client client) : client_(std::move(client)) {}
+  Result<containerd::services::containers::v1::Container> get(const Context& context,
+                                                              const std::string& id) override {
+    containerd::services::containers::v1::GetContainerRequest request;
+    request.set_id(id);
+    containerd::services::containers::v1::GetContainerResponse response;
+    BERTH_RETURN_IF_ERROR(client_.Get(context, request, &response));
+    return std::move(*response.mutable_container());
+  }
+
+ private:
+  Client client_;
+};
+
+class ExchangeEvents final : public EventSink {
+ public:
+  using Client = containerd::services::events::v1::EventsClient;
+  ExchangeEvents(Self self, Client client) : self_(self), client_(std::move(client)) {}
+  void publish(const std::string& ns, const std::string& topic,
+               const google::protobuf::Message& event) override {
+    containerd::services::events::v1::PublishRequest request;
+    request.set_topic(topic);
+    request.mutable_event()->set_type_url(event.GetTypeName());
+    request.mutable_event()->set_value(event.SerializeAsString());
+    google::protobuf::Empty empty;
+    const Status status = client_.Publish(Context().with_ns(ns), request, &empty);
+    if (!status.ok())
+      self_.warn("an event was not published", {{"topic", topic}, {"error", status.message()}});
+  }
+
+ private:
+  Self self_;
+  Client client_;
+};
+
+class RuntimePlugin {
+ public:
+  using Services = berth::Services<TasksService, RuntimeInfoService>;
+
+  static Result<std::unique_ptr<RuntimePlugin>> create(const Self& self) {
+    auto settings = read_settings([&](std::string_view key) { return self.config(key); },
+                                  [&](std::string_view name) { return self.property(name); });
+    if (!settings.ok()) return settings.status();
+    // Roots of user namespaces pass through it to their rootfs; what is below is closed to others.
+    if (::chmod(settings->roots.state.c_str(), 0711) != 0) {
+      return errno_status(errno, "set the mode of " + settings->roots.state);
+    }
+    BERTH_ASSIGN_OR_RETURN(auto loop, ttrpc::Loop::start());
+    return std::unique_ptr<RuntimePlugin>(
+        new RuntimePlugin(self, std::move(*settings), std::move(loop)));
+  }
+  Status start() { return runtime_.recover(); }
+  void stop(int64_t /*deadline_ns*/) { runtime_.stop(); }
+  std::array<Service*, 2> services() { return {&tasks_, &info_}; }
+
+ private:
+  RuntimePlugin(const Self& self, RuntimeSettings settings, std::shared_ptr<ttrpc::Loop> loop)
+      : containers_(self.connect_to<MetadataContainers::Client>("containers")),
+        events_(self, self.connect_to<ExchangeEvents::Client>("events")),
+        runtime_(
+            std::move(settings), std::move(loop),
+            {&containers_, &events_,
+             [self](std::function<void()> work) { return self.spawn(std::move(work)); },
+             [self](LogLevel level, std::string_view text) { write_log(self, level, text); }}) {}
+
+  static void write_log(const Self& self, LogLevel level, std::string_view text) {
+    switch (level) {
+      case LogLevel::kDebug:
+        return self.debug(text);
+      case LogLevel::kInfo:
+        return self.info(text);
+      case LogLevel::kWarn:
+        return self.warn(text);
+      case LogLevel::kError:
+        return self.error(text);
+    }
+  }
+
+  MetadataContainers containers_;
+  ExchangeEvents events_;
+  TaskRuntime runtime_;
+  TasksService tasks_{&runtime_};
+  RuntimeInfoService info_{&runtime_};
+};
+
+BERTH_PLUGIN("io.containerd.runtime.v2", "task", RuntimePlugin);
+
+}  // namespace
+}  // namespace berth::runtime

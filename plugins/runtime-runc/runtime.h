@@ -1,0 +1,96 @@
+// Tasks from their birth to their burial: shims started, found again after a restart, cleaned up
+// after.
+#pragma once
+
+#include <string>
+
+#include "containerd/services/tasks/v1/tasks.pb.h"
+#include "peers.h"
+#include "task.h"
+
+namespace berth::runtime {
+
+namespace tasks_api = containerd::services::tasks::v1;
+
+struct RuntimeSettings {
+  BundleRoots roots;
+  LauncherSettings launcher;
+  ShimTimeouts timeouts;
+  /// All shims together get this long to answer at a start; one that does not is kept, and
+  /// reported.
+  std::chrono::nanoseconds reconnect_timeout = std::chrono::seconds(2);
+};
+
+/// Any thread unless said otherwise; functions that talk to shims or run programs block. The loop
+/// and what `peers` points to outlive it.
+class TaskRuntime {
+ public:
+  TaskRuntime(RuntimeSettings settings, std::shared_ptr<ttrpc::Loop> loop, Peers peers)
+      : settings_(std::move(settings)),
+        loop_(std::move(loop)),
+        peers_(std::move(peers)),
+        launcher_(settings_.launcher) {}
+  /// Waits for clean-ups under way.
+  ~TaskRuntime();
+  TaskRuntime(const TaskRuntime&) = delete;
+  TaskRuntime& operator=(const TaskRuntime&) = delete;
+
+  /// Finds the shims of bundles on disk; once, before any other call. Returns within the reconnect
+  /// timeout or little more; dead shims are cleaned up after it returns.
+  Status recover();
+  /// Lets go of all shims, which live on.
+  void stop();
+
+  Status create(const Context& context, const tasks_api::CreateTaskRequest& request,
+                tasks_api::CreateTaskResponse* response);
+  Status remove(const Context& context, const std::string& id, tasks_api::DeleteResponse* response);
+  /// The task in the context's namespace.
+  Result<std::shared_ptr<Task>> find(const Context& context, const std::string& id) const;
+  std::vector<std::shared_ptr<Task>> list(std::string_view ns) const { return table_.list(ns); }
+  const ShimLauncher& launcher() const { return launcher_; }
+  const RuntimeSettings& settings() const { return settings_; }
+
+ private:
+  using Container = containerd::services::containers::v1::Container;
+  struct Found;  // a bundle of before the restart
+
+  Result<std::shared_ptr<Task>> start_shim(const Context& context, const Bundle& bundle,
+                                           const Container& container, const std::string& runtime,
+                                           const google::protobuf::Any& options);
+  Result<Bootstrap> sandbox_shim(const TaskKey& key, const Container& container,
+                                 const google::protobuf::Any& options) const;
+  Status create_in_shim(const Context& context, Task& task,
+                        const shim_api::CreateTaskRequest& request, uint32_t* pid);
+  void abandon(Task& task);  // after a failed create
+  Result<std::unique_ptr<ShimLog>> open_log(const Bundle& bundle);
+  void watch(const std::shared_ptr<Task>& task);
+  void wait_for_exit(const std::shared_ptr<Task>& task);
+  void bury(Task& task);
+  ExitStatus clean_up(const Bundle& bundle, const std::string& binary, uint32_t pid);
+  void publish_end(const TaskKey& key, const ExitStatus& exit, bool exit_is_known);
+  bool run(std::function<void()> work);  // counted, so that the destructor can wait
+
+  std::vector<Found> find_bundles();
+  Result<std::string> binary_of(const Bundle& bundle) const;
+  void reconnect(Found* found);
+  void settle(Found found);
+  void discard(const Found& found);
+  void clean_work_directories() const;
+
+  void log(LogLevel level, const std::string& text) const {
+    if (peers_.log) peers_.log(level, text);
+  }
+
+  const RuntimeSettings settings_;
+  const std::shared_ptr<ttrpc::Loop> loop_;
+  const Peers peers_;
+  const ShimLauncher launcher_;
+  TaskTable table_;
+  std::atomic<bool> stopping_ = false;
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable idle_;
+  int running_ = 0;
+};
+
+}  // namespace berth::runtime

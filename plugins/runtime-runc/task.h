@@ -1,0 +1,113 @@
+// One task: its bundle, its shim, and how it ended if the shim is gone.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "containerd/types/task/task.pb.h"
+#include "launcher.h"
+#include "shim.h"
+#include "shim_log.h"
+
+namespace berth::runtime {
+
+/// Any thread.
+class Task {
+ public:
+  Task(Bundle bundle, std::string binary, std::shared_ptr<Shim> shim, std::unique_ptr<ShimLog> log)
+      : bundle_(std::move(bundle)),
+        binary_(std::move(binary)),
+        shim_(std::move(shim)),
+        log_(std::move(log)) {}
+
+  const TaskKey& key() const { return bundle_.key(); }
+  const Bundle& bundle() const { return bundle_; }
+  /// The shim's program, which also cleans up after a dead shim.
+  const std::string& binary() const { return binary_; }
+  const std::shared_ptr<Shim>& shim() const { return shim_; }
+
+  /// The last pid that the shim told, for when it does not answer.
+  uint32_t pid() const { return pid_; }
+  void set_pid(uint32_t pid) { pid_ = pid; }
+
+  /// Who removes the task: the first caller gets true, once. Deletion by a client and the death of
+  /// the shim compete.
+  bool claim_end() { return !claimed_.exchange(true); }
+
+  /// Tells how the first process ended, or why its shim cannot tell (`exit` is then meaningless).
+  /// Must not block.
+  using Waiter = std::function<void(const Status& status, const ExitStatus& exit)>;
+  /// Names a waiter; 0 when it has run already.
+  using WaiterId = uint64_t;
+
+  /// The first process has ended; wakes those who wait for it. The first call counts.
+  void set_exited(const ExitStatus& exit);
+  /// The shim cannot tell; wakes those who wait, with `status`. Later ones wait for set_exited().
+  void fail_waiters(const Status& status);
+  std::optional<ExitStatus> exited() const;
+  /// Runs `wake` on the thread of the calls above, or at once when the process has ended.
+  WaiterId when_exited(Waiter wake);
+  /// Takes a waiter back; false when it has run or is about to.
+  bool forget(WaiterId waiter);
+
+  /// The task is no more: deleted, or cleaned up after its shim died. Implies set_exited().
+  void set_gone(const ExitStatus& exit);
+  /// Waits for set_gone() until a CLOCK_MONOTONIC time; then tells how the process ended.
+  std::optional<ExitStatus> wait_gone(int64_t deadline_ns);
+
+ private:
+  const Bundle bundle_;
+  const std::string binary_;
+  const std::shared_ptr<Shim> shim_;
+  const std::unique_ptr<ShimLog> log_;
+  std::atomic<uint32_t> pid_ = 0;
+  std::atomic<bool> claimed_ = false;
+
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::optional<ExitStatus> exit_;
+  bool gone_ = false;
+  WaiterId last_waiter_ = 0;
+  std::map<WaiterId, Waiter> waiting_;
+};
+
+/// The tasks of the daemon by namespace and id. Any thread; no call blocks.
+class TaskTable {
+ public:
+  /// A name that is taken while its task is being made; freed unless the task was added.
+  class Reservation {
+   public:
+    Reservation(TaskTable* table, TaskKey key) : table_(table), key_(std::move(key)) {}
+    Reservation(Reservation&& other) noexcept
+        : table_(std::exchange(other.table_, nullptr)), key_(other.key_) {}
+    Reservation& operator=(Reservation&&) = delete;
+    ~Reservation();
+    /// The task can be found from now on.
+    void add(std::shared_ptr<Task> task);
+
+   private:
+    TaskTable* table_;
+    TaskKey key_;
+  };
+
+  /// ALREADY_EXISTS when there is such a task or one is being made.
+  Result<Reservation> reserve(const TaskKey& key);
+  /// NOT_FOUND, also while the task is being made.
+  Result<std::shared_ptr<Task>> find(const TaskKey& key) const;
+  /// In the order of their ids; all namespaces when `ns` is empty.
+  std::vector<std::shared_ptr<Task>> list(std::string_view ns) const;
+  /// Forgets exactly this task.
+  void remove(const Task& task);
+
+ private:
+  mutable std::mutex mutex_;                        // guards the map
+  std::map<TaskKey, std::shared_ptr<Task>> tasks_;  // nullptr: reserved
+};
+
+}  // namespace berth::runtime
