@@ -32,7 +32,7 @@ struct ExtractOptions {
   /// With kOverlay: the lower directories, topmost first. A directory that the archive takes for
   /// granted gets owner, mode, times and attributes from there; otherwise the new one would hide
   /// them.
-  std::vector<std::string> lower_dirs;
+  std::vector<std::string> lower_dirs = {};
 };
 
 /// One extraction. One thread at a time.
