@@ -49,6 +49,8 @@ class Run:
             "CONTAINERD_ADDRESS": self.daemon.address, "CONTAINERD_NAMESPACE": NAMESPACE,
             "HERE": HERE, "DIR": self.folder, "ROOT": self.daemon.root, "STATE": self.daemon.state,
             "DAEMON": kind,
+            # 2.x asks the transfer service for these unless told to do it itself, as 1.6 always does.
+            "LOCAL": "" if client == "/usr/bin/ctr" else "--local",
         }
         if scenario.variable[0]:
             self.environment[scenario.variable[0]] = value
@@ -99,8 +101,9 @@ class Run:
                 raise DaemonFailed("the daemon died:\n" + self.daemon.tail())
 
     def restart(self, how):
-        if how == "kill":
+        if how in ("kill", "away"):
             self.daemon.kill()
+            time.sleep(2 if how == "away" else 0)
         else:
             self.daemon.stop()
         self.daemon.start()

@@ -12,7 +12,7 @@ A scenario is a list of shell commands as a user would type them, with what has 
     >! not found              one that the error output has to match
 
 A line that ends in \\ goes on in the next. Each command runs in a shell of its own, in one scratch folder per daemon, with
-CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE set. Directives come first or between commands:
+CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE set, and $LOCAL, the flag that ctr 2.x needs where 1.6 needs none. Directives come first or between commands:
 
     @title TEXT               what the scenario shows
     @client 1.6 | 2.x | any   which generations of ctr it is for (default any)
@@ -20,7 +20,7 @@ CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE set. Directives come first or betwee
     @for NAME VALUE...        run the whole scenario once per value, with $NAME set
     @filesystem PATH TYPE MB  before the daemon starts: a loop-mounted file system at PATH under its root
     @without-unified-cgroup   the daemon runs in a mount namespace without /sys/fs/cgroup/unified
-    @restart kill|term        end the daemon by SIGKILL or SIGTERM and start it again
+    @restart kill|term|away   end the daemon by SIGKILL or SIGTERM and start it again; away: SIGKILL and two seconds without it
     @kill-between-steps       run it on berthd once more with @restart kill before every command; nothing may change
     @berthd-only              the peer cannot do this
 """
@@ -80,7 +80,7 @@ def _directive(scenario, number, line):
         scenario.kill_between_steps = True
     elif word == "berthd-only":
         scenario.berthd_only = True
-    elif word == "restart" and rest in ("kill", "term"):
+    elif word == "restart" and rest in ("kill", "term", "away"):
         scenario.steps.append(Step(number, "@", rest))
     else:
         raise Malformed("line %d: unknown directive: %s" % (number, line))
