@@ -30,6 +30,11 @@ class Connection {
   std::map<std::string, Cached, std::less<>> statements_;
 };
 
+/// A parameter that is bytes, not text.
+struct Bytes {
+  std::string_view view;
+};
+
 /// One use of a statement: bound when constructed, released when destroyed. `sql` is the key of the
 /// compiled statement, so values belong in parameters. Two queries with the same text cannot be
 /// open at a time.
@@ -63,6 +68,7 @@ class Query {
     cached_->statement.bind(index, static_cast<int64_t>(value));
   }
   void bind(int index, std::string_view value) { cached_->statement.bind(index, value); }
+  void bind(int index, Bytes value) { cached_->statement.bind_blob(index, value.view); }
 
   Status status_;
   Connection::Cached* cached_ = nullptr;

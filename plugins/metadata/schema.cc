@@ -8,8 +8,8 @@ constexpr int64_t kApplicationId = 0x42525448;
 
 // Times are nanoseconds since 1970, UTC. `labels` and `annotations` are JSON objects of strings.
 // Protobuf messages (`spec`, `options`, `extensions`) are kept as they came.
-// root_until: NULL when only references keep an object, else the time from which it may be
-// collected; 9223372036854775807 means never.
+// root_until: 0 when only references keep an object, else the time from which it may be collected;
+// 9223372036854775807 means never.
 constexpr const char* kVersion1 = R"sql(
 CREATE TABLE namespaces (
   name   TEXT PRIMARY KEY,
@@ -30,14 +30,14 @@ CREATE TABLE images (
   ns TEXT NOT NULL, name TEXT NOT NULL,
   labels TEXT NOT NULL,
   media_type TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL, annotations TEXT NOT NULL,
-  created INTEGER NOT NULL, updated INTEGER NOT NULL, root_until INTEGER,
+  created INTEGER NOT NULL, updated INTEGER NOT NULL, root_until INTEGER NOT NULL,
   UNIQUE (ns, name)
 );
 
 CREATE TABLE content (
   ns TEXT NOT NULL, digest TEXT NOT NULL,
   size INTEGER NOT NULL, labels TEXT NOT NULL,
-  created INTEGER NOT NULL, updated INTEGER NOT NULL, root_until INTEGER,
+  created INTEGER NOT NULL, updated INTEGER NOT NULL, root_until INTEGER NOT NULL,
   UNIQUE (ns, digest)
 );
 CREATE INDEX content_digest ON content (digest);
@@ -47,7 +47,7 @@ CREATE TABLE ingests (
   backend TEXT NOT NULL,            -- name of the ingest in the content store
   expected TEXT NOT NULL,           -- digest of a blob of another namespace that is to be shared
   started INTEGER NOT NULL,
-  root_until INTEGER,
+  root_until INTEGER NOT NULL,
   PRIMARY KEY (ns, ref)
 ) WITHOUT ROWID;
 CREATE INDEX ingests_expected ON ingests (expected) WHERE expected <> '';
@@ -57,7 +57,7 @@ CREATE TABLE snapshots (
   backend TEXT NOT NULL,            -- name in the snapshotter: "<ns>/<number>/<key>"
   parent TEXT NOT NULL,             -- key, or empty
   labels TEXT NOT NULL,
-  created INTEGER NOT NULL, updated INTEGER NOT NULL, root_until INTEGER,
+  created INTEGER NOT NULL, updated INTEGER NOT NULL, root_until INTEGER NOT NULL,
   UNIQUE (ns, snapshotter, key)
 );
 CREATE INDEX snapshots_parent ON snapshots (ns, snapshotter, parent) WHERE parent <> '';
@@ -67,7 +67,7 @@ CREATE TABLE leases (
   ns TEXT NOT NULL, id TEXT NOT NULL,
   labels TEXT NOT NULL, created INTEGER NOT NULL,
   flat INTEGER NOT NULL,            -- 1: what the resources refer to is not leased
-  root_until INTEGER,
+  root_until INTEGER NOT NULL,
   UNIQUE (ns, id)
 );
 CREATE TABLE lease_resources (
