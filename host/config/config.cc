@@ -38,63 +38,6 @@ Diagnostic diagnostic_at(const toml::node& node, std::string text) {
 
 namespace {
 
-bool is_open_section(std::string_view key) {
-  return key == "plugins" || key == "proxy_plugins" || key == "timeouts" ||
-         key == "stream_processors";
-}
-
-/// Reports keys of the host's sections that do not exist, have no effect or another type.
-void check_host_section(const toml::table& table, std::string_view section,
-                        std::vector<Diagnostic>* diagnostics) {
-  for (const auto& [key, node] : table) {
-    const std::string_view name = key.str();
-    if (section.empty() && is_open_section(name)) {
-      if (!node.is_table())
-        diagnostics->push_back(diagnostic_at(node, "[" + std::string(name) + "] must be a table"));
-      continue;
-    }
-    const std::string place =
-        "\"" + std::string(name) + "\"" +
-        (section.empty() ? std::string() : " in [" + std::string(section) + "]");
-    const HostKey* known = find_host_key(section, name);
-    if (known == nullptr && section.empty() && node.is_table() &&
-        std::any_of(host_keys().begin(), host_keys().end(),
-                    [&](const HostKey& one) { return one.section == name; })) {
-      check_host_section(*node.as_table(), name, diagnostics);
-    } else if (known == nullptr) {
-      diagnostics->push_back(diagnostic_at(node, "unknown key " + place));
-    } else if (!has_type(node, known->type)) {
-      diagnostics->push_back(
-          diagnostic_at(node, "key " + place + " must be a " + std::string(known->type)));
-    } else if (!known->ignored.empty() && !(node.is_string() && node.as_string()->get().empty()) &&
-               !(node.is_integer() && node.as_integer()->get() == 0) &&
-               !(node.is_boolean() && !node.as_boolean()->get())) {
-      diagnostics->push_back(
-          diagnostic_at(node, "key " + place + " has no effect: " + std::string(known->ignored)));
-    }
-  }
-}
-
-/// Puts the defaults below what is there, with no origin.
-void add_defaults(toml::table& root) {
-  for (const HostKey& key : host_keys()) {
-    toml::table* table = &root;
-    if (!key.section.empty()) {
-      if (!root.contains(key.section)) root.insert_or_assign(key.section, toml::table{});
-      table = root.get_as<toml::table>(key.section);
-      if (table == nullptr) continue;
-    }
-    const toml::node* present = table->get(key.key);
-    if (present != nullptr && has_type(*present, key.type)) continue;
-    toml::table parsed = toml::parse("value = " + key.default_toml);
-    const std::string name(key.key);
-    parsed.get("value")->visit([&](auto& value) {
-      std::remove_cvref_t<decltype(value)> copy(value);  // a copy has no origin: "default"
-      table->insert_or_assign(name, std::move(copy));
-    });
-  }
-}
-
 void override_value(toml::table& root, std::string_view section, std::string_view key,
                     const std::optional<std::string>& value) {
   if (!value) return;
@@ -104,9 +47,10 @@ void override_value(toml::table& root, std::string_view section, std::string_vie
   parsed.get_as<std::string>(key)->get() = *value;
   toml::table* table = &root;
   if (!section.empty()) {
-    if (!root.contains(section)) root.insert_or_assign(section, toml::table{});
+    if (root.get_as<toml::table>(section) == nullptr) {
+      root.insert_or_assign(section, toml::table{});  // what was there instead has been reported
+    }
     table = root.get_as<toml::table>(section);
-    if (table == nullptr) return;
   }
   table->insert_or_assign(key, std::move(*parsed.get_as<std::string>(key)));
 }
@@ -132,6 +76,13 @@ class Extractor {
       return std::clamp(value, low, high);
     }
     return value;
+  }
+
+  /// 0 stands for the default, as in containerd's files.
+  int message_limit(std::string_view key) const {
+    const toml::node* node = find("grpc", key);
+    if (node != nullptr && node->is_integer() && node->as_integer()->get() == 0) return 16 << 20;
+    return static_cast<int>(number("grpc", key, 1 << 10, 1 << 30));
   }
 
   std::vector<std::string> texts(const toml::node* node, std::string_view what) const {
@@ -175,14 +126,22 @@ class Extractor {
                             : k == "address"  ? &proxy.address
                             : k == "platform" ? &proxy.platform
                                               : nullptr;
+        if (k == "exports" && value.is_table()) continue;
         if (into != nullptr && value.is_string()) {
           *into = value.as_string()->get();
         } else if (k == "capabilities" && value.is_array()) {
           proxy.capabilities = texts(&value, k);
-        } else if (k != "exports" || !value.is_table()) {
+        } else {
           diagnostics_->push_back(
               diagnostic_at(value, "unknown or ill-typed key \"" + std::string(k) +
                                        "\" in [proxy_plugins." + proxy.id + "]"));
+        }
+      }
+      for (const auto& [key, value] :
+           {std::pair("type", &proxy.type), {"address", &proxy.address}}) {
+        if (value->empty()) {
+          diagnostics_->push_back(diagnostic_at(
+              node, "[proxy_plugins." + proxy.id + "] has no \"" + std::string(key) + "\""));
         }
       }
       list.push_back(std::move(proxy));
@@ -210,10 +169,8 @@ Values extract(const toml::table& root, std::vector<Diagnostic>* diagnostics) {
   if (values.ttrpc.address.empty()) {
     values.ttrpc = {values.grpc.address + ".ttrpc", values.grpc.uid, values.grpc.gid};
   }
-  values.max_receive_bytes =
-      static_cast<int>(in.number("grpc", "max_recv_message_size", 1 << 10, 1 << 30));
-  values.max_send_bytes =
-      static_cast<int>(in.number("grpc", "max_send_message_size", 1 << 10, 1 << 30));
+  values.max_receive_bytes = in.message_limit("max_recv_message_size");
+  values.max_send_bytes = in.message_limit("max_send_message_size");
   values.log_level = in.text("debug", "level");
   values.log_format = in.text("debug", "format");
   values.metrics_address = in.text("metrics", "address");
@@ -222,13 +179,29 @@ Values extract(const toml::table& root, std::vector<Diagnostic>* diagnostics) {
   values.proxy_plugins = in.proxies();
   values.cgroup_path = in.text("cgroup", "path");
   values.oom_score = in.number("", "oom_score", -1000, 1000);
-  for (const std::string* path : {&values.root, &values.state}) {
-    if (!path->starts_with('/')) {
-      diagnostics->push_back(
-          {"", 0, "root and state must be absolute paths, not \"" + *path + "\""});
-    }
+  for (const char* key : {"root", "state"}) {
+    const toml::node* node = in.find("", key);
+    if (in.text("", key).starts_with('/')) continue;
+    diagnostics->push_back(diagnostic_at(*node, "\"" + std::string(key) + "\" is \"" +
+                                                    in.text("", key) +
+                                                    "\"; it must be an absolute path"));
   }
   return values;
+}
+
+/// Puts what was worked out from other values into the document, so that a dump shows what is in
+/// force.
+void fill_in_effective(toml::table& root, const Values& values) {
+  const auto set = [&](std::string_view section, std::string_view key, const auto& effective) {
+    auto* value = root.get_as<toml::table>(section)->get(key);
+    using Native = std::remove_cvref_t<decltype(effective)>;
+    if (auto* typed = value->as<Native>(); typed != nullptr) typed->get() = effective;
+  };
+  set("ttrpc", "address", values.ttrpc.address);
+  set("ttrpc", "uid", int64_t{values.ttrpc.uid});
+  set("ttrpc", "gid", int64_t{values.ttrpc.gid});
+  set("grpc", "max_recv_message_size", int64_t{values.max_receive_bytes});
+  set("grpc", "max_send_message_size", int64_t{values.max_send_bytes});
 }
 
 }  // namespace
@@ -249,14 +222,15 @@ Result<Config> Config::load(const std::string& file, const Overrides& overrides)
   if (!file.empty()) {
     BERTH_ASSIGN_OR_RETURN(root, load_merged(file, &config.diagnostics_));
   }
+  check_host_sections(root, &config.diagnostics_);
   override_value(root, "", "root", overrides.root);
   override_value(root, "", "state", overrides.state);
   override_value(root, "", "plugin_dir", overrides.plugin_dir);
   override_value(root, "grpc", "address", overrides.address);
   override_value(root, "debug", "level", overrides.log_level);
-  check_host_section(root, "", &config.diagnostics_);
   add_defaults(root);
   config.values_ = extract(root, &config.diagnostics_);
+  fill_in_effective(root, config.values_);
   return config;
 }
 

@@ -23,6 +23,18 @@ Diagnostic diagnostic_at(const toml::node& node, std::string text);
 /// `diagnostics`.
 Result<toml::table> load_merged(const std::string& file, std::vector<Diagnostic>* diagnostics);
 
+/// Moves what version 4 writes as sections of server plugins
+/// ([plugins."io.containerd.server.v1.grpc"] and the like) to the host's own sections, where it
+/// wins. A no-op for older versions, which have none.
+void move_server_sections(toml::table& root);
+
+/// Reports keys of the host's sections that do not exist, have no effect, another type or another
+/// form.
+void check_host_sections(const toml::table& root, std::vector<Diagnostic>* diagnostics);
+
+/// Gives every key of the host that is absent or ill-typed its default, which has no origin.
+void add_defaults(toml::table& root);
+
 /// The section of a plugin in [plugins], by URI or by an alias; nullptr when there is none.
 const toml::table* section_of(const toml::table& root, const manifest::Plugin& plugin);
 

@@ -1,31 +1,57 @@
 // Reading files and their imports, and merging them.
+#include <berth/fd.h>
+#include <fcntl.h>
 #include <glob.h>
+#include <sys/stat.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <filesystem>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "config/document.h"
+#include "manifest/toml_text.h"
 
 namespace berth::config {
 namespace {
 
 namespace fs = std::filesystem;
 constexpr int kMaxImportDepth = 16;
+constexpr size_t kMaxConfigBytes = 4 << 20;
+
+/// Regular files alone: a FIFO or a device among the imports must not hold up the daemon.
+Result<std::string> read_file(const std::string& file) {
+  const std::string attempt = "read configuration " + file;
+  const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return errno_status(errno, attempt);
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return errno_status(errno, attempt);
+  if (!S_ISREG(info.st_mode)) return invalid_argument(attempt + ": it is not a regular file");
+  std::string text;
+  char buffer[16384];
+  while (text.size() <= kMaxConfigBytes) {
+    const ssize_t size = ::read(fd.get(), buffer, sizeof buffer);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return errno_status(errno, attempt);
+    if (size == 0) break;
+    text.append(buffer, static_cast<size_t>(size));
+  }
+  return text;  // when it is longer than the limit, the parser says so
+}
 
 Result<toml::table> parse_file(const std::string& file) {
-  std::ifstream in(file);
-  if (!in) return errno_status(errno, "read configuration " + file);
-  std::ostringstream text;
-  text << in.rdbuf();
-  try {
-    return toml::parse(text.str(), file);
-  } catch (const toml::parse_error& error) {
-    return invalid_argument(
-        "configuration " + file + ":" + std::to_string(error.source().begin.line) + ":" +
-        std::to_string(error.source().begin.column) + ": " + std::string(error.description()));
-  }
+  BERTH_ASSIGN_OR_RETURN(const std::string text, read_file(file));
+  auto table = manifest::parse_toml(text, file, kMaxConfigBytes);
+  if (!table.ok()) return table.status().with_context("configuration");
+  move_server_sections(*table);
+  return table;
+}
+
+bool contains(const toml::array& array, const toml::node& element) {
+  const auto* text = element.as_string();
+  return text != nullptr && std::any_of(array.begin(), array.end(), [&](const toml::node& one) {
+           return one.is_string() && one.as_string()->get() == text->get();
+         });
 }
 
 bool appends(std::string_view key) {
@@ -42,6 +68,7 @@ void merge(toml::table& into, toml::table&& from, bool top) {
     } else if (present != nullptr && top && appends(key.str()) && present->is_array() &&
                node.is_array()) {
       for (toml::node& element : *node.as_array()) {
+        if (contains(*present->as_array(), element)) continue;
         element.visit([&](auto& value) { present->as_array()->push_back(std::move(value)); });
       }
     } else {
@@ -75,6 +102,7 @@ class Loader {
     BERTH_ASSIGN_OR_RETURN(toml::table table, parse_file(file));
     check_version(file, table);
     std::vector<std::string> imports = imports_of(file, table);
+    if (depth > 0) table.erase("version");  // says how this file is written, not the whole
     merge(*out, std::move(table), true);
     for (const std::string& import : imports) BERTH_RETURN_IF_ERROR(load(import, depth + 1, out));
     return {};

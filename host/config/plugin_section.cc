@@ -3,28 +3,13 @@
 
 #include "config/document.h"
 #include "manifest/toml_json.h"
+#include "manifest/toml_text.h"
 
 namespace berth::config {
 namespace {
 
-/// "150ms", "1.5s", "2h45m", "0": Go's durations, as containerd's users write them.
-bool is_duration(std::string_view text) {
-  if (text == "0" || text.empty()) return true;
-  if (text.front() == '-' || text.front() == '+') text.remove_prefix(1);
-  while (!text.empty()) {
-    const size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
-    if (digits == 0) return false;
-    text.remove_prefix(digits);
-    const size_t unit_size = std::min(text.find_first_of("0123456789."), text.size());
-    const std::string_view unit = text.substr(0, unit_size);
-    if (unit != "ns" && unit != "us" && unit != "µs" && unit != "ms" && unit != "s" &&
-        unit != "m" && unit != "h") {
-      return false;
-    }
-    text.remove_prefix(unit_size);
-  }
-  return true;
-}
+/// Also the empty string: not set.
+bool is_duration(const std::string& text) { return text.empty() || manifest::parse_duration(text); }
 
 bool is_requirement(const manifest::Plugin& plugin, std::string_view key) {
   return std::any_of(plugin.requires_.begin(), plugin.requires_.end(),
@@ -69,10 +54,18 @@ std::string Config::plugin_json(const manifest::Plugin& plugin,
     if (known == plugin.config.end()) {
       if (!is_requirement(plugin, name)) {
         diagnostics->push_back(diagnostic_at(node, "unknown key \"" + name + "\"" + where));
+      } else if (!node.is_string()) {
+        diagnostics->push_back(diagnostic_at(
+            node,
+            "key \"" + name + "\"" + where + " chooses a plugin and must be its id, a string"));
       }
     } else if (!has_type(node, known->type)) {
       diagnostics->push_back(
           diagnostic_at(node, "key \"" + name + "\"" + where + " must be a " + known->type));
+    } else if (!manifest::is_plain(node)) {
+      diagnostics->push_back(diagnostic_at(
+          node, "key \"" + name + "\"" + where +
+                    " has a date or a number that is not finite; write it as a string"));
     } else if (known->type == "duration" && !is_duration(node.as_string()->get())) {
       diagnostics->push_back(
           diagnostic_at(node, "key \"" + name + "\"" + where + ": \"" + node.as_string()->get() +
@@ -84,11 +77,31 @@ std::string Config::plugin_json(const manifest::Plugin& plugin,
   return effective.dump();
 }
 
+namespace {
+
+/// Sections that say something about a plugin which another section of the same plugin hides.
+void add_hidden_sections(const toml::table& root, const toml::table& sections,
+                         const manifest::Plugin& plugin, std::vector<Diagnostic>* out) {
+  const toml::table* own = section_of(root, plugin);
+  for (const std::string& alias : plugin.aliases) {
+    const std::string name = plugin.type + "." + alias;
+    const auto* other = sections.get_as<toml::table>(name);
+    if (other == nullptr || other == own) continue;
+    out->push_back(diagnostic_at(*other, "section [plugins.\"" + name + "\"] has no effect: " +
+                                             plugin.uri() + " has another section; merge the two"));
+  }
+}
+
+}  // namespace
+
 std::vector<Diagnostic> Config::unknown_sections(
     const std::vector<manifest::Plugin>& plugins) const {
   std::vector<Diagnostic> unknown;
   const toml::table* sections = document_->root.get_as<toml::table>("plugins");
   if (sections == nullptr) return unknown;
+  for (const manifest::Plugin& plugin : plugins) {
+    add_hidden_sections(document_->root, *sections, plugin, &unknown);
+  }
   for (const auto& [key, node] : *sections) {
     const bool known =
         std::any_of(plugins.begin(), plugins.end(), [&](const manifest::Plugin& plugin) {
@@ -98,9 +111,19 @@ std::vector<Diagnostic> Config::unknown_sections(
                                return key.str() == plugin.type + "." + alias;
                              });
         });
-    if (!known) {
-      unknown.push_back(diagnostic_at(node, "section [plugins.\"" + std::string(key.str()) +
-                                                "\"] belongs to no installed plugin"));
+    const std::string section = "section [plugins.\"" + std::string(key.str()) + "\"]";
+    if (!node.is_table()) {
+      unknown.push_back(diagnostic_at(node, section + " must be a table"));
+    } else if (!known && node.as_table()->size() == 1 &&
+               node.as_table()->begin()->second.is_table() &&
+               key.str().find('.') == std::string_view::npos) {
+      // [plugins.io.containerd.content.v1.content]: TOML takes the dots for tables in tables.
+      unknown.push_back(diagnostic_at(
+          node,
+          section +
+              " belongs to no installed plugin; write TYPE.ID in quotes: [plugins.\"TYPE.ID\"]"));
+    } else if (!known) {
+      unknown.push_back(diagnostic_at(node, section + " belongs to no installed plugin"));
     }
   }
   return unknown;

@@ -1,7 +1,6 @@
 #include "manifest/manifest.h"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <set>
 
@@ -28,20 +27,6 @@ bool is_word(std::string_view text, std::string_view also) {
 /// Types and ids are parts of directory names and of URIs.
 bool is_identifier(std::string_view text) {
   return is_word(text, "._-") && is_word(text.substr(0, 1), "");
-}
-
-/// Whether JSON has the value: no dates, no infinities.
-bool is_plain(const toml::node& node) {
-  if (const toml::table* table = node.as_table()) {
-    return std::all_of(table->begin(), table->end(),
-                       [](const auto& entry) { return is_plain(entry.second); });
-  }
-  if (const toml::array* array = node.as_array()) {
-    return std::all_of(array->begin(), array->end(),
-                       [](const toml::node& element) { return is_plain(element); });
-  }
-  if (const auto* number = node.as_floating_point()) return std::isfinite(number->get());
-  return node.is_string() || node.is_integer() || node.is_boolean();
 }
 
 /// Collects what is wrong, with lines, so that all of it is reported together.

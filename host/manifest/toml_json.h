@@ -3,10 +3,26 @@
 
 #include <toml++/toml.h>
 
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 namespace berth::manifest {
+
+/// Whether JSON has the value: no dates, no infinities.
+inline bool is_plain(const toml::node& node) {
+  if (const toml::table* table = node.as_table()) {
+    return std::all_of(table->begin(), table->end(),
+                       [](const auto& entry) { return is_plain(entry.second); });
+  }
+  if (const toml::array* array = node.as_array()) {
+    return std::all_of(array->begin(), array->end(),
+                       [](const toml::node& element) { return is_plain(element); });
+  }
+  if (const auto* number = node.as_floating_point()) return std::isfinite(number->get());
+  return node.is_string() || node.is_integer() || node.is_boolean();
+}
 
 /// Dates and times become strings; everything else has its counterpart.
 inline nlohmann::json to_json(const toml::node& node) {
