@@ -39,6 +39,21 @@ function(berth_add_plugin name)
   endif()
 endfunction()
 
+# berth_embed_descriptors(file.proto NAME)
+#
+# Writes NAME.h with a C array NAME into the current binary folder: the descriptors of the file and its imports, which a
+# plugin without generated code gives to berth_service.descriptors so that reflection knows its service.
+function(berth_embed_descriptors proto name)
+  set(file "${CMAKE_CURRENT_BINARY_DIR}/${name}.h")
+  get_filename_component(proto "${proto}" ABSOLUTE)
+  add_custom_command(OUTPUT "${file}"
+    COMMAND "${CMAKE_COMMAND}" -D "PROTOC=$<TARGET_FILE:protobuf::protoc>" -D "PROTO=${proto}" -D "NAME=${name}"
+            -D "OUT=${file}" -P "${BERTH_SDK_CMAKE_DIR}/embed_descriptors.cmake"
+    DEPENDS "${proto}" "${BERTH_SDK_CMAKE_DIR}/embed_descriptors.cmake"
+    COMMENT "Embedding the descriptors of ${proto}"
+    VERBATIM)
+endfunction()
+
 # berth_install_plugin(NAME): to the directory in which berthd looks, as a component of its own.
 function(berth_install_plugin name)
   string(REGEX REPLACE "^berth-plugin-" "" component "${name}")
