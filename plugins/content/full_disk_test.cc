@@ -9,7 +9,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class FullDiskTest : public testing::Test {
+class FullDiskTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (::mount("tmpfs", directory_.path().c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "size=4m") !=

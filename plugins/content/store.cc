@@ -103,12 +103,14 @@ Result<Directory> Store::blob_directory(DigestAlgorithm algorithm, bool make) co
 }
 
 Result<BlobInfo> Store::info(const Digest& digest) const {
-  const std::string name =
-      std::string(algorithm_name(digest.algorithm())) + "/" + std::string(digest.hex());
-  const Result<struct stat> status = blobs_.stat(name);
+  const auto missing = [&] { return not_found("content " + digest.string() + ": not found"); };
+  const Result<Directory> directory = blob_directory(digest.algorithm(), /*make=*/false);
+  if (!directory.ok()) {
+    return directory.status().code() == Code::kNotFound ? missing() : directory.status();
+  }
+  const Result<struct stat> status = directory->stat(std::string(digest.hex()));
   if (!status.ok() && status.status().code() != Code::kNotFound) return status.status();
-  if (!status.ok() || !is_blob_file(*status))
-    return not_found("content " + digest.string() + ": not found");
+  if (!status.ok() || !is_blob_file(*status)) return missing();
   return BlobInfo{digest, status->st_size, status->st_mtim, status->st_atim};
 }
 

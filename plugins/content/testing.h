@@ -56,7 +56,7 @@ inline std::string pattern(size_t size, uint32_t seed = 1) {
   return bytes;
 }
 
-class StoreTest : public testing::Test {
+class StoreTest : public ::testing::Test {
  protected:
   StoreTest() { reopen(); }
 

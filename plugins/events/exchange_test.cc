@@ -141,7 +141,8 @@ TEST(Exchange, EverySubscriberGetsWhatItsFiltersMatch) {
   Exchange exchange(kLimit);
   Subscriber all, tasks, web, other;
   exchange.subscribe({}, all.sink());
-  exchange.subscribe(filters({"topic~=^/tasks/,namespace==default", "topic==\"/x\""}), tasks.sink());
+  exchange.subscribe(filters({"topic~=^/tasks/,namespace==default", "topic==\"/x\""}),
+                     tasks.sink());
   exchange.subscribe(filters({"event.container_id==web"}), web.sink());
   exchange.subscribe(filters({"namespace==other"}), other.sink());
   ASSERT_TRUE(exchange.publish("default", "/tasks/start", start_of("web")).ok());
