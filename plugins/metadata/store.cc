@@ -67,8 +67,11 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& path, Options opti
         return SQLITE_OK;
       },
       store.get());
-  store->writer_ = std::thread([raw = store.get()] { raw->write_loop(); });
   return store;
+}
+
+void Store::start() {
+  writer_ = std::thread([this] { write_loop(); });
 }
 
 Store::~Store() { close(); }

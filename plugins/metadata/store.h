@@ -52,6 +52,8 @@ class Store {
   /// database is never answered for with an empty one.
   static Result<std::unique_ptr<Store>> open(const std::string& path, Options options);
   ~Store();
+  /// Starts the writer's thread. Once, before the first write.
+  void start();
 
   /// Runs `mutation` in a transaction, which mutations of other callers may share: a failed one is
   /// undone alone. OK means committed and durable. A commit that fails (full disk) fails every

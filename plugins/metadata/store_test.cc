@@ -22,7 +22,9 @@ class StoreTest : public testing::Test {
   std::unique_ptr<Store> open() {
     auto store = Store::open(path(), {});
     EXPECT_TRUE(store.ok()) << store.status().to_string();
-    return store.ok() ? std::move(*store) : nullptr;
+    if (!store.ok()) return nullptr;
+    (*store)->start();
+    return std::move(*store);
   }
   std::string path() const { return directory_.path() + "/metadata.db"; }
 
@@ -140,6 +142,7 @@ TEST_F(StoreTest, AcknowledgedIsDurableUnderKill) {
     if (child == 0) {
       auto store = Store::open(path(), {});
       if (!store.ok()) ::_exit(1);
+      (*store)->start();
       std::vector<std::thread> threads;
       for (int t = 0; t < 8; ++t) {
         threads.emplace_back([&, t] {
