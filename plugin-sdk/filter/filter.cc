@@ -60,11 +60,9 @@ struct Filter::Selector {
     }
     return false;
   }
-
-  class Parser;
 };
 
-class Filter::Selector::Parser {
+class Filter::Parser {
  public:
   explicit Parser(std::string_view text) : text_(text), scanner_(text) {}
 
@@ -171,7 +169,7 @@ std::string joined_field_path(std::span<const std::string> parts) {
 Result<Filter> Filter::parse(std::string_view text) {
   Filter filter;
   if (text.empty()) return filter;
-  BERTH_ASSIGN_OR_RETURN(auto selectors, Selector::Parser(text).parse());
+  BERTH_ASSIGN_OR_RETURN(auto selectors, Parser(text).parse());
   filter.selectors_ = std::make_shared<const std::vector<Selector>>(std::move(selectors));
   return filter;
 }

@@ -46,6 +46,7 @@ class Filter {
 
  private:
   struct Selector;
+  class Parser;
   std::shared_ptr<const std::vector<Selector>> selectors_;  // immutable, so copies share it
 };
 
