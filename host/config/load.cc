@@ -61,7 +61,9 @@ bool appends(std::string_view key) {
 /// Tables merge deeply, some lists append, all else is replaced. Nodes are moved, since a copy
 /// forgets its origin.
 void merge(toml::table& into, toml::table&& from, bool top) {
-  for (auto&& [key, node] : from) {
+  for (auto&& entry : from) {
+    const toml::key& key = entry.first;  // clang 14 captures no structured binding
+    toml::node& node = entry.second;
     toml::node* present = into.get(key.str());
     if (present != nullptr && present->is_table() && node.is_table()) {
       merge(*present->as_table(), std::move(*node.as_table()), false);

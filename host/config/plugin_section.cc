@@ -102,7 +102,9 @@ std::vector<Diagnostic> Config::unknown_sections(
   for (const manifest::Plugin& plugin : plugins) {
     add_hidden_sections(document_->root, *sections, plugin, &unknown);
   }
-  for (const auto& [key, node] : *sections) {
+  for (const auto& entry : *sections) {
+    const toml::key& key = entry.first;  // clang 14 captures no structured binding
+    const toml::node& node = entry.second;
     const bool known =
         std::any_of(plugins.begin(), plugins.end(), [&](const manifest::Plugin& plugin) {
           return key.str() == plugin.uri() ||

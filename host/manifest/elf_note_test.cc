@@ -180,7 +180,8 @@ TEST(ElfNoteTest, SectionsServeWhereNoSegmentHasTheNote) {
   image.header.e_shentsize = sizeof section;
   image.header.e_shnum = 1;
   append(&image.notes, &section, sizeof section);
-  const auto found = find_manifest_note(image.bytes());
+  const std::string bytes = image.bytes();  // the result borrows from it
+  const auto found = find_manifest_note(bytes);
   ASSERT_TRUE(found.ok()) << found.status().message();
   EXPECT_EQ(*found, "text");
   for (const uint64_t offset : {~0UL, ~0UL - 10, 1UL << 40, image.header.e_shoff + 1}) {
@@ -191,7 +192,8 @@ TEST(ElfNoteTest, SectionsServeWhereNoSegmentHasTheNote) {
 }
 
 TEST(ElfNoteTest, AnEmptyManifestIsAManifest) {
-  const auto found = find_manifest_note(Image(note(kName, 1, "")).bytes());
+  const std::string bytes = Image(note(kName, 1, "")).bytes();
+  const auto found = find_manifest_note(bytes);
   ASSERT_TRUE(found.ok()) << found.status().message();
   EXPECT_EQ(*found, "");
 }
@@ -217,7 +219,8 @@ TEST(ElfNoteTest, NotesAlignedToEightBytes) {
   append(&image.notes, &ours, sizeof ours);
   image.notes.append(kName).append(6, '\0').append("text").append(4, '\0');
   image.segment.p_filesz = image.notes.size();
-  const auto found = find_manifest_note(image.bytes());
+  const std::string bytes = image.bytes();  // the result borrows from it
+  const auto found = find_manifest_note(bytes);
   ASSERT_TRUE(found.ok()) << found.status().message();
   EXPECT_EQ(*found, "text");
 }
