@@ -5,6 +5,9 @@
 namespace berth::runtime {
 namespace {
 
+// For the clean-up after an earlier task of the same name.
+constexpr std::chrono::nanoseconds kNamePatience = std::chrono::seconds(10);
+
 // typeurl names messages with or without a host before them.
 bool is_type(const google::protobuf::Any& any, std::string_view name) {
   const std::string& url = any.type_url();
@@ -137,7 +140,9 @@ Status TaskRuntime::create(const Context& context, const tasks_api::CreateTaskRe
         " from a checkpoint in the content store: unpack it and pass its directory as "
         "criu_image_path of the options");
   }
-  BERTH_ASSIGN_OR_RETURN(auto reservation, table_.reserve(key));
+  const int64_t patience = ttrpc::monotonic_ns() + kNamePatience.count();
+  BERTH_ASSIGN_OR_RETURN(auto reservation,
+                         table_.reserve(key, std::min(context.deadline(), patience)));
 
   const google::protobuf::Any& options =
       request.options().value().empty() ? container.runtime().options() : request.options();

@@ -2,6 +2,7 @@
 #include <berth/plugin.h>
 #include <sys/stat.h>
 
+#include "containerd/events/task.pb.h"
 #include "containerd/services/containers/v1/containers.berth.h"
 #include "containerd/services/events/v1/events.berth.h"
 #include "settings.h"
@@ -64,14 +65,21 @@ class RuntimePlugin {
     return std::unique_ptr<RuntimePlugin>(
         new RuntimePlugin(self, std::move(*settings), std::move(loop)));
   }
-  Status start() { return runtime_.recover(); }
-  void stop(int64_t /*deadline_ns*/) { runtime_.stop(); }
+  Status start() {
+    BERTH_RETURN_IF_ERROR(runtime_.recover());
+    if (!self_.spawn([this] { follow_deletions(); }))
+      self_.warn("no thread to follow the events of shims");
+    return {};
+  }
+  void stop(int64_t deadline_ns) { runtime_.stop(deadline_ns); }
   std::array<Service*, 2> services() { return {&tasks_, &info_}; }
 
  private:
   RuntimePlugin(const Self& self, RuntimeSettings settings, std::shared_ptr<ttrpc::Loop> loop)
-      : containers_(self.connect_to<MetadataContainers::Client>("containers")),
-        events_(self, self.connect_to<ExchangeEvents::Client>("events")),
+      : self_(self),
+        events_client_(self.connect_to<ExchangeEvents::Client>("events")),
+        containers_(self.connect_to<MetadataContainers::Client>("containers")),
+        events_(self, events_client_),
         runtime_(
             std::move(settings), std::move(loop),
             {&containers_, &events_,
@@ -91,6 +99,25 @@ class RuntimePlugin {
     }
   }
 
+  // A shim that has announced the deletion of its task may be told to end. Runs until the exchange
+  // stops, which it does after this plugin.
+  void follow_deletions() {
+    containerd::services::events::v1::SubscribeRequest request;
+    request.add_filters("topic==\"/tasks/delete\"");
+    auto reader = events_client_.Subscribe(Context(), request);
+    containerd::types::Envelope envelope;
+    while (reader.Read(&envelope)) {
+      containerd::events::TaskDelete event;
+      if (!event.ParseFromString(envelope.event().value())) continue;
+      // With an id of its own it is an exec's.
+      if (!event.id().empty() && event.id() != event.container_id()) continue;
+      runtime_.deletion_announced({envelope.namespace_(), event.container_id()});
+    }
+    self_.debug("the stream of events has ended", {{"status", reader.Finish().to_string()}});
+  }
+
+  Self self_;
+  ExchangeEvents::Client events_client_;
   MetadataContainers containers_;
   ExchangeEvents events_;
   TaskRuntime runtime_;

@@ -156,7 +156,7 @@ Status TaskRuntime::recover() {
 
 void TaskRuntime::settle(Found found) {
   const TaskKey key = found.bundle.key();
-  auto reservation = table_.reserve(key);
+  auto reservation = table_.reserve(key, 0);
   if (!reservation.ok()) return;
   const bool answered = found.status.ok();
   const bool silent = found.status.code() == Code::kDeadlineExceeded && found.shim != nullptr;
@@ -173,6 +173,7 @@ void TaskRuntime::settle(Found found) {
     watch(task);
     return;
   }
+  reservation->set_ending();
   // Its shim is dead, or serves no such task: a start that was cut short. The name stays taken
   // until all is cleaned up.
   auto shared = std::make_shared<std::pair<Found, TaskTable::Reservation>>(std::move(found),

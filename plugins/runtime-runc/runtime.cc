@@ -18,13 +18,19 @@ void set_timestamp(const ExitStatus& exit, google::protobuf::Timestamp* at) {
 }  // namespace
 
 TaskRuntime::~TaskRuntime() {
-  stop();
+  stop(ttrpc::monotonic_ns());
   std::unique_lock lock(mutex_);
   idle_.wait(lock, [this] { return running_ == 0; });
 }
 
-void TaskRuntime::stop() {
+void TaskRuntime::stop(int64_t deadline_ns) {
   stopping_ = true;
+  {
+    std::unique_lock lock(mutex_);
+    for (int64_t left = 0; running_ > 0 && (left = deadline_ns - ttrpc::monotonic_ns()) > 0;) {
+      idle_.wait_for(lock, std::chrono::nanoseconds(left));
+    }
+  }
   for (const auto& task : table_.list("")) {
     task->fail_waiters(unavailable("the daemon is stopping"));
     task->shim()->close();
@@ -41,8 +47,9 @@ bool TaskRuntime::run(std::function<void()> work) {
     --running_;
     idle_.notify_all();
   };
-  if (peers_.spawn([work = std::move(work), done] {
+  if (peers_.spawn([work = std::move(work), done]() mutable {
         work();
+        work = nullptr;  // what it owns uses this object
         done();
       })) {
     return true;
@@ -137,9 +144,35 @@ void TaskRuntime::bury(Task& task) {
   const auto known = task.exited();
   const ExitStatus cleaned = clean_up(task.bundle(), task.binary(), task.pid());
   const ExitStatus exit = known.value_or(cleaned);
+  // Before the events: who hears of the end may make the task anew at once, and then waits for the
+  // name.
+  const TaskTable::Reservation name = table_.retire(task);
   publish_end(task.key(), exit, known.has_value());
-  table_.remove(task);
   task.set_gone(exit);
+}
+
+void TaskRuntime::deletion_announced(const TaskKey& key) {
+  if (const auto task = table_.find_any(key)) task->set_announced();
+}
+
+// The shim has deleted its task: it may go. Its name stays taken until it does, since a shim that
+// is started under the same name would be told to use the socket of this one.
+void TaskRuntime::dismiss(Task& task, [[maybe_unused]] TaskTable::Reservation name) {
+  constexpr auto kAnnouncement = std::chrono::milliseconds(500);
+  task.wait_announced(ttrpc::monotonic_ns() + std::chrono::nanoseconds(kAnnouncement).count());
+  shim_api::ShutdownRequest shutdown;
+  shutdown.set_id(task.key().id);
+  google::protobuf::Empty empty;
+  const Status ended =
+      task.shim()->call(Context(), "Shutdown", shutdown, &empty, settings_.timeouts.shutdown);
+  if (!ended.ok() && !is_closed(ended)) {
+    log(LogLevel::kWarn, "task " + task.key().to_string() +
+                             " is deleted, and its shim may be left: " + ended.message());
+  }
+  task.shim()->close();
+  // Last: without its bundle a shim would not be found by the next start of the daemon.
+  if (const Status removed = task.bundle().remove(); !removed.ok())
+    log(LogLevel::kError, removed.message());
 }
 
 Status TaskRuntime::remove(const Context& context, const std::string& id,
@@ -154,7 +187,7 @@ Status TaskRuntime::remove(const Context& context, const std::string& id,
   shim_api::DeleteRequest request;
   request.set_id(id);
   shim_api::DeleteResponse deleted;
-  const Status status = task->shim()->call(context, "Delete", request, &deleted);
+  const Status status = with_state_code(task->shim()->call(context, "Delete", request, &deleted));
   if (is_closed(status)) {
     // The shim died: the burial under way tells how the task ended.
     const auto patience = settings_.launcher.delete_timeout + std::chrono::seconds(1);
@@ -173,21 +206,11 @@ Status TaskRuntime::remove(const Context& context, const std::string& id,
   const ExitStatus exit = status.ok()
                               ? to_exit(deleted.pid(), deleted.exit_status(), deleted.exited_at())
                               : task->exited().value_or(killed_now(task->pid()));
-  shim_api::ShutdownRequest shutdown;
-  shutdown.set_id(id);
-  google::protobuf::Empty empty;
-  // Not bound to the caller: a shim that is not told to go stays for ever.
-  const Status ended =
-      task->shim()->call(Context(), "Shutdown", shutdown, &empty, settings_.timeouts.shutdown);
-  if (!ended.ok() && !is_closed(ended)) {
-    log(LogLevel::kWarn, "task " + task->key().to_string() +
-                             " is deleted, and its shim may be left: " + ended.message());
-  }
-  task->shim()->close();
-  if (const Status removed = task->bundle().remove(); !removed.ok())
-    log(LogLevel::kError, removed.message());
-  table_.remove(*task);
+  // The client need not wait for the rest.
+  auto name = std::make_shared<TaskTable::Reservation>(table_.retire(*task));
   task->set_gone(exit);
+  if (!run([this, task, name] { dismiss(*task, std::move(*name)); }))
+    dismiss(*task, std::move(*name));
   return status.ok() ? answer(exit) : status;
 }
 

@@ -30,7 +30,7 @@ class TaskRuntime {
         loop_(std::move(loop)),
         peers_(std::move(peers)),
         launcher_(settings_.launcher) {}
-  /// Waits for clean-ups under way.
+  /// Stops, and waits for clean-ups under way.
   ~TaskRuntime();
   TaskRuntime(const TaskRuntime&) = delete;
   TaskRuntime& operator=(const TaskRuntime&) = delete;
@@ -38,8 +38,12 @@ class TaskRuntime {
   /// Finds the shims of bundles on disk; once, before any other call. Returns within the reconnect
   /// timeout or little more; dead shims are cleaned up after it returns.
   Status recover();
-  /// Lets go of all shims, which live on.
-  void stop();
+  /// Waits for clean-ups under way until a CLOCK_MONOTONIC time, then lets go of all shims, which
+  /// live on.
+  void stop(int64_t deadline_ns);
+  /// To be called for each event /tasks/delete of a task that a shim sends; any thread, does not
+  /// block.
+  void deletion_announced(const TaskKey& key);
 
   Status create(const Context& context, const tasks_api::CreateTaskRequest& request,
                 tasks_api::CreateTaskResponse* response);
@@ -66,6 +70,7 @@ class TaskRuntime {
   void watch(const std::shared_ptr<Task>& task);
   void wait_for_exit(const std::shared_ptr<Task>& task);
   void bury(Task& task);
+  void dismiss(Task& task, TaskTable::Reservation name);
   ExitStatus clean_up(const Bundle& bundle, const std::string& binary, uint32_t pid);
   void publish_end(const TaskKey& key, const ExitStatus& exit, bool exit_is_known);
   bool run(std::function<void()> work);  // counted, so that the destructor can wait

@@ -117,6 +117,16 @@ class Shim : public std::enable_shared_from_this<Shim> {
   std::atomic<uint32_t> pid_ = 0;
 };
 
+/// Shims say UNKNOWN when a process is in no state for what is asked ("cannot delete a running
+/// process"); clients look for FAILED_PRECONDITION. The text stays.
+inline Status with_state_code(const Status& status) {
+  const bool wrong_state =
+      status.code() == Code::kUnknown && (status.message().starts_with("cannot start a ") ||
+                                          status.message().starts_with("cannot delete a "));
+  return wrong_state ? Status(Code::kFailedPrecondition, status.message(), status.details())
+                     : status;
+}
+
 /// Whether a call failed because the connection to the shim is gone.
 inline bool is_closed(const Status& status) {
   return status.code() == Code::kUnavailable && status.message().starts_with("ttrpc: closed");

@@ -63,51 +63,87 @@ std::optional<ExitStatus> Task::wait_gone(int64_t deadline_ns) {
   return exit_;
 }
 
+void Task::set_announced() {
+  const std::lock_guard lock(mutex_);
+  announced_ = true;
+  changed_.notify_all();
+}
+
+bool Task::wait_announced(int64_t deadline_ns) {
+  std::unique_lock lock(mutex_);
+  while (!announced_) {
+    const int64_t left = deadline_ns - ttrpc::monotonic_ns();
+    if (left <= 0) return false;
+    changed_.wait_for(lock, std::chrono::nanoseconds(left));
+  }
+  return true;
+}
+
 TaskTable::Reservation::~Reservation() {
   if (table_ == nullptr) return;
+  std::shared_ptr<Task> dropped;  // destroyed outside the lock
   const std::lock_guard lock(table_->mutex_);
-  table_->tasks_.erase(key_);
+  if (const auto found = table_->tasks_.find(key_); found != table_->tasks_.end()) {
+    dropped = std::move(found->second.task);
+    table_->tasks_.erase(found);
+  }
+  table_->freed_.notify_all();
 }
 
 void TaskTable::Reservation::add(std::shared_ptr<Task> task) {
   TaskTable* const table = std::exchange(table_, nullptr);
   const std::lock_guard lock(table->mutex_);
-  table->tasks_[key_] = std::move(task);
+  table->tasks_[key_] = {std::move(task), false};
 }
 
-Result<TaskTable::Reservation> TaskTable::reserve(const TaskKey& key) {
-  const std::lock_guard lock(mutex_);
-  if (!tasks_.emplace(key, nullptr).second) {
-    return already_exists("task " + key.id + ": already exists");
+void TaskTable::Reservation::set_ending() {
+  const std::lock_guard lock(table_->mutex_);
+  table_->tasks_[key_].ending = true;
+}
+
+Result<TaskTable::Reservation> TaskTable::reserve(const TaskKey& key, int64_t deadline_ns) {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    const auto [entry, inserted] = tasks_.try_emplace(key);
+    if (inserted) return Reservation(this, key);
+    const int64_t left = deadline_ns - ttrpc::monotonic_ns();
+    if (!entry->second.ending || left <= 0)
+      return already_exists("task " + key.id + ": already exists");
+    // Cut, since some libraries overflow on a deadline of "never".
+    freed_.wait_for(
+        lock, std::min(std::chrono::nanoseconds(left), std::chrono::nanoseconds(1'000'000'000)));
   }
-  return Reservation(this, key);
 }
 
 Result<std::shared_ptr<Task>> TaskTable::find(const TaskKey& key) const {
   const std::lock_guard lock(mutex_);
   const auto found = tasks_.find(key);
-  if (found == tasks_.end() || found->second == nullptr) {
+  if (found == tasks_.end() || found->second.task == nullptr || found->second.ending) {
     return not_found("task " + key.id + " not found: not found");
   }
-  return found->second;
+  return found->second.task;
+}
+
+std::shared_ptr<Task> TaskTable::find_any(const TaskKey& key) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = tasks_.find(key);
+  return found == tasks_.end() ? nullptr : found->second.task;
 }
 
 std::vector<std::shared_ptr<Task>> TaskTable::list(std::string_view ns) const {
   const std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<Task>> tasks;
-  for (const auto& [key, task] : tasks_) {
-    if (task != nullptr && (ns.empty() || key.ns == ns)) tasks.push_back(task);
+  for (const auto& [key, entry] : tasks_) {
+    if (entry.task != nullptr && !entry.ending && (ns.empty() || key.ns == ns))
+      tasks.push_back(entry.task);
   }
   return tasks;
 }
 
-void TaskTable::remove(const Task& task) {
-  std::shared_ptr<Task> dropped;  // destroyed outside the lock
+TaskTable::Reservation TaskTable::retire(const Task& task) {
   const std::lock_guard lock(mutex_);
-  const auto found = tasks_.find(task.key());
-  if (found == tasks_.end() || found->second.get() != &task) return;
-  dropped = std::move(found->second);
-  tasks_.erase(found);
+  tasks_[task.key()].ending = true;
+  return {this, task.key()};
 }
 
 }  // namespace berth::runtime

@@ -56,6 +56,12 @@ class Task {
   /// Takes a waiter back; false when it has run or is about to.
   bool forget(WaiterId waiter);
 
+  /// The shim's event of the task's deletion has come. A shim that is told to end too early loses
+  /// it.
+  void set_announced();
+  /// Waits for set_announced() until a CLOCK_MONOTONIC time; false when it has not come.
+  bool wait_announced(int64_t deadline_ns);
+
   /// The task is no more: deleted, or cleaned up after its shim died. Implies set_exited().
   void set_gone(const ExitStatus& exit);
   /// Waits for set_gone() until a CLOCK_MONOTONIC time; then tells how the process ended.
@@ -72,15 +78,17 @@ class Task {
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
   std::optional<ExitStatus> exit_;
+  bool announced_ = false;
   bool gone_ = false;
   WaiterId last_waiter_ = 0;
   std::map<WaiterId, Waiter> waiting_;
 };
 
-/// The tasks of the daemon by namespace and id. Any thread; no call blocks.
+/// The tasks of the daemon by namespace and id. Any thread.
 class TaskTable {
  public:
-  /// A name that is taken while its task is being made; freed unless the task was added.
+  /// A name that is taken while its task is being made or cleaned up after; freed unless the task
+  /// was added.
   class Reservation {
    public:
     Reservation(TaskTable* table, TaskKey key) : table_(table), key_(std::move(key)) {}
@@ -90,24 +98,36 @@ class TaskTable {
     ~Reservation();
     /// The task can be found from now on.
     void add(std::shared_ptr<Task> task);
+    /// What had the name is being cleaned up: others wait for it instead of failing.
+    void set_ending();
 
    private:
     TaskTable* table_;
     TaskKey key_;
   };
 
-  /// ALREADY_EXISTS when there is such a task or one is being made.
-  Result<Reservation> reserve(const TaskKey& key);
-  /// NOT_FOUND, also while the task is being made.
+  /// ALREADY_EXISTS when there is such a task or one is being made. One that is being cleaned up is
+  /// waited for until a CLOCK_MONOTONIC time: clients delete a task and make it anew at once.
+  /// Blocks.
+  Result<Reservation> reserve(const TaskKey& key, int64_t deadline_ns);
+  /// NOT_FOUND, also while the task is being made or cleaned up after. Does not block.
   Result<std::shared_ptr<Task>> find(const TaskKey& key) const;
-  /// In the order of their ids; all namespaces when `ns` is empty.
+  /// In the order of their ids; all namespaces when `ns` is empty. Does not block.
   std::vector<std::shared_ptr<Task>> list(std::string_view ns) const;
-  /// Forgets exactly this task.
-  void remove(const Task& task);
+  /// The task cannot be found any more; its name is free when the reservation goes. The caller has
+  /// claimed the end.
+  Reservation retire(const Task& task);
+  /// Reaches a task that is being cleaned up after, too; nullptr without one. Does not block.
+  std::shared_ptr<Task> find_any(const TaskKey& key) const;
 
  private:
-  mutable std::mutex mutex_;                        // guards the map
-  std::map<TaskKey, std::shared_ptr<Task>> tasks_;  // nullptr: reserved
+  struct Entry {
+    std::shared_ptr<Task> task;  // nullptr: being made, or a bundle of which no task came
+    bool ending = false;
+  };
+  mutable std::mutex mutex_;  // guards the map
+  std::condition_variable freed_;
+  std::map<TaskKey, Entry> tasks_;
 };
 
 }  // namespace berth::runtime

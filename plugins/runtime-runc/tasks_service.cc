@@ -41,8 +41,9 @@ Status TasksService::Start(Context& context, const tasks_api::StartRequest& requ
   start.set_id(request.container_id());
   start.set_exec_id(request.exec_id());
   shim_api::StartResponse started;
-  BERTH_RETURN_IF_ERROR(gone_is_not_found(task->shim()->call(context, "Start", start, &started),
-                                          request.container_id()));
+  BERTH_RETURN_IF_ERROR(
+      gone_is_not_found(with_state_code(task->shim()->call(context, "Start", start, &started)),
+                        request.container_id()));
   if (request.exec_id().empty() && started.pid() != 0) task->set_pid(started.pid());
   response->set_pid(started.pid());
   return {};
@@ -62,7 +63,8 @@ Status TasksService::DeleteProcess(Context& context, const tasks_api::DeleteProc
   remove.set_id(request.container_id());
   remove.set_exec_id(request.exec_id());
   shim_api::DeleteResponse removed;
-  BERTH_RETURN_IF_ERROR(pass(context, request.container_id(), "Delete", remove, &removed));
+  BERTH_RETURN_IF_ERROR(
+      with_state_code(pass(context, request.container_id(), "Delete", remove, &removed)));
   response->set_id(request.exec_id());
   response->set_pid(removed.pid());
   response->set_exit_status(removed.exit_status());
