@@ -144,6 +144,9 @@ class Extractor {
               node, "[proxy_plugins." + proxy.id + "] has no \"" + std::string(key) + "\""));
         }
       }
+      diagnostics_->push_back(diagnostic_at(
+          node, "[proxy_plugins." + proxy.id +
+                    "] has no effect: this version of berthd connects to no proxy plugins"));
       list.push_back(std::move(proxy));
     }
     return list;

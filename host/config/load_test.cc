@@ -95,7 +95,8 @@ platform = "linux/amd64"
 capabilities = ["remap-ids"]
 exports = { root = "/x" }
 )"));
-  EXPECT_THAT(config.diagnostics(), IsEmpty());
+  ASSERT_THAT(config.diagnostics(), SizeIs(1));
+  EXPECT_THAT(config.diagnostics()[0].text, HasSubstr("connects to no proxy plugins"));
   const Values& values = config.values();
   EXPECT_EQ(values.root, "/r");
   EXPECT_EQ(values.state, "/s");
@@ -201,10 +202,11 @@ TEST_F(LoadTest, OpenSectionsHaveAShape) {
   EXPECT_THAT(complaints("[stream_processors]\nx = 1\n"), ElementsAre(HasSubstr("3: ")));
   EXPECT_THAT(complaints("[stream_processors.x]\npath = 1\ncolour = 'red'\n"), SizeIs(2));
   EXPECT_THAT(complaints("[proxy_plugins.x]\ntype = 'snapshot'\n"),
-              ElementsAre(AllOf(HasSubstr("2: "), HasSubstr("has no \"address\""))));
+              ElementsAre(AllOf(HasSubstr("2: "), HasSubstr("has no \"address\"")),
+                          HasSubstr("no effect")));
   EXPECT_THAT(
       complaints("[proxy_plugins.x]\ntype = 'snapshot'\naddress = '/x'\nport = 1\nplatform = 2\n"),
-      SizeIs(2));
+      ElementsAre(HasSubstr("\"platform\""), HasSubstr("\"port\""), HasSubstr("no effect")));
   EXPECT_THAT(complaints("[proxy_plugins]\nx = 1\n"), ElementsAre(HasSubstr("must be a table")));
 }
 
