@@ -29,12 +29,12 @@ struct WriteRequest {
 class WriteSession {
  public:
   WriteSession(Store& store, ContentBackend& backend, InFlight& in_flight, SharingPolicy policy,
-               const Context& context, std::string ns)
+               Context context, std::string ns)
       : store_(store),
         backend_(backend),
         in_flight_(in_flight),
         policy_(policy),
-        context_(context),
+        context_(std::move(context)),
         ns_(std::move(ns)) {}
 
   /// After a failure, and after a commit, only the destructor is left.
@@ -69,7 +69,7 @@ class WriteSession {
   ContentBackend& backend_;
   InFlight& in_flight_;
   const SharingPolicy policy_;
-  const Context& context_;
+  const Context context_;
   const std::string ns_;
 
   bool opened_ = false;
