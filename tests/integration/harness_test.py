@@ -32,6 +32,9 @@ class Normalise(unittest.TestCase):
         text = "sha256:2cf24dba5fb0a30e 5 4711 complete (3/3) 1012.6 KiB labels=a"
         self.assertEqual(normalise(text, {}), text)
 
+    def test_sorts_labels(self):
+        self.assertEqual(normalise("x b=2,a=1 -", {}), "x a=1,b=2 -")
+
     def test_names_the_class_of_an_error(self):
         self.assertEqual(error_class('ctr: image "x": not found\n'), "not found")
         self.assertEqual(error_class("rpc error: code = Unavailable desc = nobody home"), "Unavailable")

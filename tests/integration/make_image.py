@@ -42,7 +42,7 @@ class Layer:
         self.tar.addfile(info, io.BytesIO(data))
 
     def link(self, name, target, kind=tarfile.SYMTYPE):
-        info = self._info(name, 0o777, kind)
+        info = self._info(name, 0o777 if kind == tarfile.SYMTYPE else 0o644, kind)
         info.linkname = target
         self.tar.addfile(info)
 

@@ -10,6 +10,7 @@ RULES = [
     (r"\belapsed: *\S+", "elapsed: DURATION"),
     (r"\b\d+(\.\d+)? ?[KMG]?i?B/s", "RATE"),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
+    (r"\b127\.0\.0\.1:\d+", "LOOPBACK"),
     # Process ids, where ctr prints them
     (r"(?<=\s)\d+(?=\s+(RUNNING|STOPPED|CREATED|PAUSED|PAUSING|UNKNOWN)\b)", "PID"),
     (r"^\d+(?=\s+(-|\{|\S*exec\S*)\s*$)", "PID"),
@@ -22,6 +23,11 @@ RULES = [
 ]
 
 
+def _sorted_labels(match):
+    """Labels come out of a map of Go's, in no order."""
+    return ",".join(sorted(match.group(0).split(",")))
+
+
 def normalise(text, places):
     """`places`: folder -> word, for paths that belong to one run."""
     for place, word in sorted(places.items(), key=lambda item: -len(item[0])):
@@ -30,6 +36,7 @@ def normalise(text, places):
     for line in text.replace("\r", "\n").splitlines():
         for pattern, word in RULES:
             line = re.sub(pattern, word, line)
+        line = re.sub(r"(?<!\S)[\w./-]+=[^,\s]*(,[\w./-]+=[^,\s]*)+", _sorted_labels, line)
         line = re.sub(r"[ \t]+", " ", line).rstrip()
         if line:
             lines.append(line)
