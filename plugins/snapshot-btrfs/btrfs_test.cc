@@ -102,13 +102,16 @@ TEST_P(BtrfsTest, UsageIsOfWhatChanged) {
     std::ofstream(root + "/touched") << std::string(1 << 20, 'x');
     fs::create_directories(root + "/dir/sub");
     std::ofstream(root + "/dir/sub/file") << "x";
+    std::ofstream(root + "/linked") << std::string(1 << 20, 'x');
+    fs::create_hard_link(root + "/linked", root + "/link");
   });
   mounted(prepare("active", "base"), [&](const std::string& root) {
     const auto unchanged = usage("active");
     ASSERT_TRUE(unchanged.ok()) << unchanged.status().to_string();
     EXPECT_EQ(unchanged->inodes, 0);
     EXPECT_EQ(unchanged->bytes, 0);
-    // Reading is no change.
+    // Neither reading nor losing a link is a change.
+    fs::remove(root + "/link");
     std::ifstream(root + "/big").get();
     std::ofstream(root + "/dir/new") << std::string(2 << 20, 'y');
     std::ofstream(root + "/touched", std::ios::app) << "z";

@@ -11,10 +11,16 @@ namespace {
 
 constexpr int kDirectory = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
 
-// A snapshot keeps inode numbers, and whatever changes a file sets its ctime.
+// A snapshot keeps inode numbers, and whatever changes a file sets its ctime. So does another link
+// to it, or one less, which alone is no change of the file.
 bool same_file(const struct stat& a, const struct stat& b) {
-  return a.st_ino == b.st_ino && (a.st_mode & S_IFMT) == (b.st_mode & S_IFMT) &&
-         a.st_ctim.tv_sec == b.st_ctim.tv_sec && a.st_ctim.tv_nsec == b.st_ctim.tv_nsec;
+  if (a.st_ino != b.st_ino || (a.st_mode & S_IFMT) != (b.st_mode & S_IFMT)) return false;
+  const auto same_time = [](const timespec& x, const timespec& y) {
+    return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec;
+  };
+  if (same_time(a.st_ctim, b.st_ctim)) return true;
+  return a.st_nlink != b.st_nlink && same_time(a.st_mtim, b.st_mtim) && a.st_size == b.st_size &&
+         a.st_mode == b.st_mode && a.st_uid == b.st_uid && a.st_gid == b.st_gid;
 }
 
 // The ctime of a directory also changes with its entries, which count for themselves.
