@@ -72,7 +72,8 @@ Result<std::shared_ptr<Task>> TaskRuntime::start_shim(const Context& context, co
     const std::string input = options.type_url().empty() && options.value().empty()
                                   ? std::string()
                                   : options.SerializeAsString();
-    bootstrap = launcher_.start(bundle, *binary, input, context.deadline());
+    bootstrap = launcher_.start(bundle, *binary, input, context.deadline(),
+                                [&context] { return context.cancelled(); });
     if (!bootstrap.ok())
       return bootstrap.status().with_context("failed to start shim: start failed");
   } else {

@@ -167,7 +167,8 @@ bool ShimLauncher::wants_params(const std::string& binary) const {
 }
 
 Result<Bootstrap> ShimLauncher::start(const Bundle& bundle, const std::string& binary,
-                                      const std::string& options, int64_t deadline_ns) const {
+                                      const std::string& options, int64_t deadline_ns,
+                                      const std::function<bool()>& cancelled) const {
   Program program{binary, arguments(bundle.key()), environment(bundle.key().ns), bundle.path(),
                   options};
   program.arguments.emplace_back("start");
@@ -181,7 +182,8 @@ Result<Bootstrap> ShimLauncher::start(const Bundle& bundle, const std::string& b
                                     options}
                         .serialize();
   }
-  auto outcome = run_program(program, std::min(deadline_ns, soon(settings_.start_timeout)));
+  auto outcome =
+      run_program(program, std::min(deadline_ns, soon(settings_.start_timeout)), cancelled);
   if (!outcome.ok()) return outcome.status();
   if (outcome->exit_status != 0) return failure(binary, "start", *outcome);
   return parse_bootstrap(outcome->output);

@@ -50,9 +50,10 @@ class ShimLauncher {
 
   /// Starts the shim of a bundle. `options`: a serialized google.protobuf.Any, or empty. The
   /// deadline is the earlier of `deadline_ns` and the start timeout. What the program wrote to its
-  /// standard error is the text of a failure.
+  /// standard error is the text of a failure. When `cancelled` says so it is killed: CANCELLED.
   Result<Bootstrap> start(const Bundle& bundle, const std::string& binary,
-                          const std::string& options, int64_t deadline_ns) const;
+                          const std::string& options, int64_t deadline_ns,
+                          const std::function<bool()>& cancelled = {}) const;
 
   /// Lets the shim's program kill and clean up what a shim that is gone has left.
   Result<ExitStatus> remove(const Bundle& bundle, const std::string& binary) const;

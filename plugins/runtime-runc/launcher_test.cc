@@ -80,6 +80,15 @@ TEST(Program, IsKilledWithItsChildrenWhenItTakesTooLong) {
   EXPECT_TRUE(gone);
 }
 
+TEST(Program, IsKilledWhenTheCallerHasGone) {
+  const auto before = std::chrono::steady_clock::now();
+  const auto outcome = run_program(shell("sleep 60"), soon(50s), [&] {
+    return std::chrono::steady_clock::now() - before > 300ms;
+  });
+  EXPECT_LT(std::chrono::steady_clock::now() - before, 5s);
+  EXPECT_EQ(outcome.status().code(), Code::kCancelled);
+}
+
 TEST(Program, IsNotWaitedForThroughWhatItLeavesRunning) {
   const auto before = std::chrono::steady_clock::now();
   const auto outcome = run_program(shell("sleep 3 & echo started"), soon(10s));

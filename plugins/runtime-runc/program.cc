@@ -135,6 +135,9 @@ class SigpipeBlocked {
   sigset_t before_{};
 };
 
+/// How late a caller that has gone is noticed.
+constexpr int kCancellationPollMs = 100;
+
 int remaining_ms(int64_t deadline_ns) {
   if (deadline_ns == INT64_MAX) return -1;
   const int64_t left = (deadline_ns - ttrpc::monotonic_ns() + 999'999) / 1'000'000;
@@ -143,7 +146,8 @@ int remaining_ms(int64_t deadline_ns) {
 
 }  // namespace
 
-Result<ProgramOutcome> run_program(const Program& program, int64_t deadline_ns) {
+Result<ProgramOutcome> run_program(const Program& program, int64_t deadline_ns,
+                                   const std::function<bool()>& cancelled) {
   BERTH_ASSIGN_OR_RETURN(Pipe input, make_pipe());
   BERTH_ASSIGN_OR_RETURN(Pipe output, make_pipe());
   BERTH_ASSIGN_OR_RETURN(Pipe errors, make_pipe());
@@ -161,18 +165,23 @@ Result<ProgramOutcome> run_program(const Program& program, int64_t deadline_ns) 
   ProgramOutcome outcome;
   std::string_view unsent = program.input;
   bool timed_out = false;
+  bool given_up = false;
   while (true) {
     feed(&input.write, &unsent);
     std::array<pollfd, 4> waiting = {
         pollfd{process.get(), POLLIN, 0}, pollfd{output.read.get(), POLLIN, 0},
         pollfd{errors.read.get(), POLLIN, 0}, pollfd{input.write.get(), POLLOUT, 0}};
-    const int count = ::poll(waiting.data(), waiting.size(), remaining_ms(deadline_ns));
+    const int left = remaining_ms(deadline_ns);
+    const bool polls = cancelled && (left < 0 || left > kCancellationPollMs);
+    const int count = ::poll(waiting.data(), waiting.size(), polls ? kCancellationPollMs : left);
     if (count < 0 && errno != EINTR) break;
     drain(&output.read, &outcome.output);
     drain(&errors.read, &outcome.errors);
     if (waiting[0].revents != 0) break;
     if (count == 0) {
-      timed_out = true;
+      given_up = polls && cancelled();
+      if (polls && !given_up) continue;
+      timed_out = !given_up;
       ::kill(-pid, SIGKILL);
       break;
     }
@@ -182,6 +191,9 @@ Result<ProgramOutcome> run_program(const Program& program, int64_t deadline_ns) 
   }
   drain(&output.read, &outcome.output);
   drain(&errors.read, &outcome.errors);
+  if (given_up) {
+    return berth::cancelled("run " + program.path + ": the caller has gone, so it was killed");
+  }
   if (timed_out) {
     return deadline_exceeded("run " + program.path + ": it did not end in time and was killed" +
                              (outcome.errors.empty() ? "" : ": " + outcome.errors));

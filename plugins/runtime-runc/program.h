@@ -4,6 +4,7 @@
 
 #include <berth/status.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,8 +26,9 @@ struct ProgramOutcome {
 
 /// Runs the program as leader of its own process group, with default signals and no descriptor but
 /// its three, and waits for its end, not for the end of what it left running. DEADLINE_EXCEEDED: it
-/// took longer than `deadline_ns` (CLOCK_MONOTONIC), and its group was killed. Each output is kept
-/// up to 1 MiB. Blocks.
-Result<ProgramOutcome> run_program(const Program& program, int64_t deadline_ns);
+/// took longer than `deadline_ns` (CLOCK_MONOTONIC), and its group was killed. CANCELLED: the same,
+/// because `cancelled`, asked every 100 ms, said so. Each output is kept up to 1 MiB. Blocks.
+Result<ProgramOutcome> run_program(const Program& program, int64_t deadline_ns,
+                                   const std::function<bool()>& cancelled = {});
 
 }  // namespace berth::runtime
