@@ -2,15 +2,13 @@
 
 #include <sys/stat.h>
 
-#include <semaphore>
-
 #include "schema.h"
 
 namespace berth::metadata {
 namespace {
 
-constexpr int kCheckpointPages = 1000;         // 4 MiB of log: write back when nobody waits
-constexpr int kForcedCheckpointPages = 16000;  // 64 MiB: write back in any case
+constexpr int kCheckpointPages = 1000;  // 4 MiB of log: time to write it back
+constexpr int kMaxLogPages = 8000;      // 32 MiB: it does not come to an end by itself
 constexpr size_t kIdleReaders = 16;
 constexpr int64_t kNumbersPerWrite = 10'000;
 
@@ -37,11 +35,12 @@ Status check(sqlite::Database& db, const std::string& path) {
 }  // namespace
 
 struct Store::Job {
-  Job(const Mutation& m, Durability d) : mutation(&m), durability(d) {}
-  const Mutation* mutation;  // valid until done
+  const Mutation& mutation;
   const Durability durability;
   Status status;
-  std::binary_semaphore done{0};
+  bool done = false;  // guarded by mutex_, as is lead
+  bool lead = false;  // the waiting caller is to commit the next batch
+  std::condition_variable wake;
 };
 
 Store::Store(std::string path, Options options)
@@ -60,6 +59,8 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& path, Options opti
   if (migrated.code() == Code::kDataLoss) return damaged(path, migrated.message());
   BERTH_RETURN_IF_ERROR(migrated);
   store->tx_ = Tx(std::move(*db));
+  BERTH_ASSIGN_OR_RETURN(sqlite::Database checkpointer, store->open_connection(false));
+  store->checkpointer_ = Connection(std::move(checkpointer));
   sqlite3_wal_hook(
       store->tx_.db().raw(),
       [](void* self, sqlite3*, const char*, int pages) {
@@ -71,7 +72,7 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& path, Options opti
 }
 
 void Store::start() {
-  writer_ = std::thread([this] { write_loop(); });
+  checkpoint_thread_ = std::thread([this] { checkpoint_loop(); });
 }
 
 Store::~Store() { close(); }
@@ -82,47 +83,48 @@ Result<sqlite::Database> Store::open_connection(bool read_only) const {
   BERTH_ASSIGN_OR_RETURN(sqlite::Database db, sqlite::Database::open(path_, options));
   // Temporary tables (a collection's notes) never touch the disk.
   BERTH_RETURN_IF_ERROR(db.exec("PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000"));
-  // The writer writes the log back itself, after it has answered.
+  // Writing the log back is for a thread of its own, not for the one that commits.
   if (!read_only) BERTH_RETURN_IF_ERROR(db.exec("PRAGMA wal_autocheckpoint=0"));
   return db;
 }
 
+// Whoever comes while nobody leads commits what is queued, itself included; who comes meanwhile
+// waits, and one of those leads the next batch. A lone writer thus never waits for another thread.
 Status Store::write(const Mutation& mutation, Durability durability) {
-  auto job = std::make_shared<Job>(mutation, durability);
+  Job job{mutation, durability, {}, false, false, {}};
+  std::vector<Job*> batch;
   {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     if (closed_) return unavailable("write to metadata database " + path_ + ": it is closed");
-    queue_.push_back(job);
+    queue_.push_back(&job);
+    if (led_) job.wake.wait(lock, [&] { return job.done || job.lead; });
+    if (job.done) return std::move(job.status);
+    led_ = true;
+    batch.swap(queue_);
   }
-  wake_.notify_one();
-  job->done.acquire();
-  return std::move(job->status);
+  commit(batch);
+  bound_log();
+  std::lock_guard lock(mutex_);
+  for (Job* other : batch) {
+    if (other == &job) continue;
+    other->done = true;
+    other->wake.notify_one();  // under the lock: the job goes with its caller's stack
+  }
+  if (queue_.empty()) {
+    led_ = false;
+    idle_.notify_all();
+  } else {
+    queue_.front()->lead = true;
+    queue_.front()->wake.notify_one();
+  }
+  log_pages_ = wal_pages_;
+  if (log_pages_ >= kCheckpointPages) log_grown_.notify_one();
+  return std::move(job.status);
 }
 
-void Store::write_loop() {
-  std::vector<std::shared_ptr<Job>> batch;
-  while (true) {
-    bool idle = false;
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return closed_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      batch.swap(queue_);
-    }
-    commit(batch);
-    for (auto& job : batch) job->done.release();
-    batch.clear();
-    {
-      std::lock_guard lock(mutex_);
-      idle = queue_.empty();
-    }
-    checkpoint(idle);
-  }
-}
-
-void Store::commit(std::vector<std::shared_ptr<Job>>& batch) {
+void Store::commit(std::vector<Job*>& batch) {
   bool full = false;
-  for (const auto& job : batch) full = full || job->durability == Durability::kFull;
+  for (const Job* job : batch) full = full || job->durability == Durability::kFull;
   bool changed = false;
   Status status = set_durability(full && options_.survives_power_loss);
   if (status.ok()) status = run(tx_, "BEGIN IMMEDIATE");
@@ -132,7 +134,7 @@ void Store::commit(std::vector<std::shared_ptr<Job>>& batch) {
     if (sqlite3_get_autocommit(tx_.db().raw()) == 0) (void)run(tx_, "ROLLBACK");
     status = status.with_context("commit to metadata database " + path_);
     options_.log(status.to_string());
-    for (auto& job : batch) {
+    for (Job* job : batch) {
       if (job->status.ok()) job->status = status;
     }
     return;
@@ -144,14 +146,14 @@ void Store::commit(std::vector<std::shared_ptr<Job>>& batch) {
 }
 
 // Leaves the outcome of each mutation in its job; a returned error is one of the whole transaction.
-Status Store::run_jobs(std::vector<std::shared_ptr<Job>>& batch, bool* changed) {
+Status Store::run_jobs(std::vector<Job*>& batch, bool* changed) {
   const bool alone = batch.size() == 1;  // then the transaction itself is what is undone
   Changes changes = changes_;
-  for (auto& job : batch) {
+  for (Job* job : batch) {
     if (!alone) BERTH_RETURN_IF_ERROR(run(tx_, "SAVEPOINT mutation"));
     tx_.dirty_ = false;
     try {
-      job->status = (*job->mutation)(tx_);
+      job->status = job->mutation(tx_);
     } catch (const std::exception& error) {
       job->status = internal_error(std::string("mutation of metadata threw: ") + error.what());
     }
@@ -181,17 +183,38 @@ Status Store::set_durability(bool full) {
   return {};
 }
 
-void Store::checkpoint(bool idle) {
-  if (wal_pages_ < checkpoint_at_) checkpoint_at_ = 0;  // the log has begun anew
-  const int due = std::max(checkpoint_at_, kCheckpointPages);
-  if (wal_pages_ < due || (!idle && wal_pages_ < kForcedCheckpointPages)) return;
-  // Takes no lock that a reader or a later commit of ours would wait for.
-  const int code = sqlite3_wal_checkpoint_v2(tx_.db().raw(), nullptr, SQLITE_CHECKPOINT_PASSIVE,
-                                             nullptr, nullptr);
+// Waits for nobody, and neither readers nor writers wait for it.
+void Store::checkpoint(sqlite::Database& db) {
+  const int code =
+      sqlite3_wal_checkpoint_v2(db.raw(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   if (code != SQLITE_OK && code != SQLITE_BUSY) {
-    options_.log(sqlite::error_status(tx_.db().raw(), code, "write back the log").to_string());
+    options_.log(sqlite::error_status(db.raw(), code, "write back the log").to_string());
   }
-  checkpoint_at_ = wal_pages_ + kCheckpointPages;  // what a reader held back waits until then
+}
+
+// Under steady writing the log is never written back to its very end, which is when it begins anew.
+// Then the leader, while nobody else can write, does the rest.
+void Store::bound_log() {
+  if (wal_pages_ < kCheckpointPages) bound_at_ = kMaxLogPages;
+  if (wal_pages_ < bound_at_) return;
+  bound_at_ = wal_pages_ + kCheckpointPages;  // should a reader be in the way
+  checkpoint(tx_.db());
+}
+
+void Store::checkpoint_loop() {
+  int next = kCheckpointPages;  // what a reader held back last time waits for further growth
+  std::unique_lock lock(mutex_);
+  while (true) {
+    log_grown_.wait(lock, [&] {
+      if (log_pages_ < kCheckpointPages) next = kCheckpointPages;  // the log has begun anew
+      return closed_ || log_pages_ >= next;
+    });
+    if (closed_) return;
+    next = log_pages_ + kCheckpointPages;
+    lock.unlock();
+    checkpoint(checkpointer_.db());
+    lock.lock();
+  }
 }
 
 Result<std::unique_ptr<Connection>> Store::take_reader() {
@@ -241,14 +264,15 @@ Result<int64_t> Store::next_number() {
 
 void Store::close() {
   {
-    std::lock_guard lock(mutex_);
-    if (closed_) return;
+    std::unique_lock lock(mutex_);
     closed_ = true;
+    idle_.wait(lock, [&] { return !led_; });
     idle_readers_.clear();
   }
-  wake_.notify_one();
-  if (writer_.joinable()) writer_.join();
-  tx_ = Tx();
+  log_grown_.notify_one();
+  if (checkpoint_thread_.joinable()) checkpoint_thread_.join();
+  checkpointer_ = Connection();
+  tx_ = Tx();  // the last connection writes the log back and removes it
 }
 
 }  // namespace berth::metadata

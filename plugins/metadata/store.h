@@ -1,4 +1,4 @@
-// metadata.db: one writer with group commit, many readers that wait for nobody.
+// metadata.db: one writer at a time with group commit, many readers that wait for nobody.
 #pragma once
 
 #include <condition_variable>
@@ -52,7 +52,7 @@ class Store {
   /// database is never answered for with an empty one.
   static Result<std::unique_ptr<Store>> open(const std::string& path, Options options);
   ~Store();
-  /// Starts the writer's thread. Once, before the first write.
+  /// Starts the thread that writes the log back into the database. Once.
   void start();
 
   /// Runs `mutation` in a transaction, which mutations of other callers may share: a failed one is
@@ -66,8 +66,8 @@ class Store {
   /// A number that was never given before, for names in the stores behind.
   Result<int64_t> next_number();
 
-  /// Called on the writer's thread after every commit that changed something; must not block. To be
-  /// set before the first write.
+  /// Called on a writing thread, one at a time, after every commit that changed something; must not
+  /// block. To be set before the first write.
   void on_commit(std::function<void(const Changes&)> observer) { observer_ = std::move(observer); }
 
   /// Commits what waits and closes the database cleanly. Later calls are refused.
@@ -78,11 +78,12 @@ class Store {
   explicit Store(std::string path, Options options);
 
   Result<sqlite::Database> open_connection(bool read_only) const;
-  void write_loop();
-  void commit(std::vector<std::shared_ptr<Job>>& batch);
-  Status run_jobs(std::vector<std::shared_ptr<Job>>& batch, bool* changed);
+  void commit(std::vector<Job*>& batch);
+  Status run_jobs(std::vector<Job*>& batch, bool* changed);
   Status set_durability(bool full);
-  void checkpoint(bool idle);
+  void checkpoint(sqlite::Database& db);
+  void bound_log();
+  void checkpoint_loop();
   Result<std::unique_ptr<Connection>> take_reader();
   void give_back(std::unique_ptr<Connection> reader);
 
@@ -90,23 +91,28 @@ class Store {
   const Options options_;
   std::function<void(const Changes&)> observer_;
 
-  // The writer's thread alone:
+  // Used by the leader alone:
   Tx tx_;
   bool full_ = true;  // durability of tx_ now
   Changes changes_;
   int wal_pages_ = 0;
-  int checkpoint_at_ = 0;
+  int bound_at_ = 0;  // pages in the log when the leader writes it back itself
 
   std::mutex mutex_;
-  std::condition_variable wake_;
-  std::vector<std::shared_ptr<Job>> queue_;                // guarded by mutex_
-  bool closed_ = false;                                    // guarded by mutex_
+  std::vector<Job*> queue_;  // guarded by mutex_
+  // A caller is committing a batch; guarded by mutex_. It hands the lead to one who waits.
+  bool led_ = false;
+  std::condition_variable idle_;  // nobody leads
+  bool closed_ = false;           // guarded by mutex_
+  int log_pages_ = 0;             // guarded by mutex_; pages in the log
+  std::condition_variable log_grown_;
   std::vector<std::unique_ptr<Connection>> idle_readers_;  // guarded by mutex_
 
   std::mutex number_mutex_;
   int64_t next_number_ = 0;   // guarded by number_mutex_
   int64_t number_limit_ = 0;  // guarded by number_mutex_
-  std::thread writer_;
+  Connection checkpointer_;   // used by its thread alone
+  std::thread checkpoint_thread_;
 };
 
 }  // namespace berth::metadata
