@@ -144,7 +144,8 @@ std::vector<std::string> ShimLauncher::arguments(const TaskKey& key) const {
   return list;
 }
 
-bool ShimLauncher::wants_params(const std::string& binary) const {
+bool ShimLauncher::wants_params(const std::string& binary,
+                                const std::function<bool()>& cancelled) const {
   const std::string file = identity(binary);
   {
     const std::lock_guard lock(mutex_);
@@ -153,9 +154,10 @@ bool ShimLauncher::wants_params(const std::string& binary) const {
   }
   bool wants = false;
   // Not `-info`: that runs the OCI runtime as well. "-v" prints "  Version:  2.1.9".
-  const auto outcome =
-      run_program({binary, {"-v"}, environment("default"), "", ""}, soon(settings_.start_timeout));
-  if (outcome.ok() && outcome->exit_status == 0) {
+  const auto outcome = run_program({binary, {"-v"}, environment("default"), "", ""},
+                                   soon(settings_.start_timeout), cancelled);
+  if (!outcome.ok()) return false;  // no answer is nothing to remember
+  if (outcome->exit_status == 0) {
     const std::string_view text = outcome->output;
     if (const size_t at = text.find("Version:"); at != std::string_view::npos) {
       const size_t begin = text.find_first_not_of(' ', at + 8);
@@ -172,7 +174,7 @@ Result<Bootstrap> ShimLauncher::start(const Bundle& bundle, const std::string& b
   Program program{binary, arguments(bundle.key()), environment(bundle.key().ns), bundle.path(),
                   options};
   program.arguments.emplace_back("start");
-  if (wants_params(binary)) {
+  if (wants_params(binary, cancelled)) {
     program.input = BootstrapParams{bundle.key(),
                                     settings_.debug,
                                     settings_.daemon_version,

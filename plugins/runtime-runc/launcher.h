@@ -66,7 +66,7 @@ class ShimLauncher {
  private:
   std::vector<std::string> environment(const std::string& ns) const;
   std::vector<std::string> arguments(const TaskKey& key) const;
-  bool wants_params(const std::string& binary) const;
+  bool wants_params(const std::string& binary, const std::function<bool()>& cancelled) const;
 
   const LauncherSettings settings_;
   mutable std::mutex mutex_;  // guards what follows
