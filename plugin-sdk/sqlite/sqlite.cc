@@ -98,9 +98,11 @@ std::string_view Statement::text(int column) const {
 
 Result<Database> Database::open(const std::string& path, const Options& options) {
   if (!options.read_only) {
-    // SQLite would make it with the umask's mode.
-    const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!fd) return errno_status(errno, "open database " + path);
+    // SQLite would make it with the umask's mode. One that exists is not opened here: closing a
+    // descriptor of it would give up the locks that other connections of this process hold
+    // (fcntl(2)), and another process could then take the log away from under them.
+    const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!fd && errno != EEXIST) return errno_status(errno, "open database " + path);
   }
   sqlite3* raw = nullptr;
   const int flags = (options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) |

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <fstream>
 #include <semaphore>
 #include <sstream>
@@ -267,6 +268,40 @@ TEST_F(StoreTest, TheLogIsBoundedUnderSteadyWriting) {
                     .ok());
   }
   EXPECT_LT(std::filesystem::file_size(path() + "-wal"), 48U << 20);
+}
+
+// Run by the next test as a process of its own.
+TEST(OtherProcess, DISABLED_LooksIntoTheDatabase) {
+  const char* path = std::getenv("BERTH_TEST_DATABASE");
+  ASSERT_NE(path, nullptr);
+  auto db = sqlite::Database::open(path);
+  ASSERT_TRUE(db.ok()) << db.status().to_string();
+  auto rows = db->prepare("SELECT count(*) FROM namespaces");
+  ASSERT_TRUE(rows.ok());
+  ASSERT_TRUE(*rows->step());
+  EXPECT_EQ(rows->integer(0), 1);
+}
+
+// The last process to close a database removes its log. Locks tell who is the last, and closing any
+// descriptor of the file gives a process's locks up (fcntl(2)).
+TEST_F(StoreTest, AnotherProcessThatLooksLeavesTheLogAlone) {
+  auto store = open();
+  ASSERT_TRUE(store->write([](Tx& tx) { return insert(tx, "a"); }).ok());
+  EXPECT_EQ(count(*store), 1);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    ::setenv("BERTH_TEST_DATABASE", path().c_str(), 1);
+    ::execl("/proc/self/exe", "other", "--gtest_also_run_disabled_tests",
+            "--gtest_filter=OtherProcess.*", "--gtest_brief=1", static_cast<char*>(nullptr));
+    ::_exit(127);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(std::filesystem::exists(path() + "-wal"));
+  ASSERT_TRUE(store->write([](Tx& tx) { return insert(tx, "b"); }).ok());
+  EXPECT_EQ(count(*store), 2);
 }
 
 TEST_F(StoreTest, CallsAfterCloseAreRefused) {
