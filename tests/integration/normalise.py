@@ -58,4 +58,4 @@ def error_class(text):
     if code:
         return code.group(1)
     last = lines[-1].rsplit(": ", 1)[-1].strip()
-    return last if last in CLASSES else "other"
+    return next((name for name in CLASSES if last.endswith(name)), "other")
