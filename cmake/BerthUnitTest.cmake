@@ -1,14 +1,15 @@
-# berth_unit_test(NAME [ROOT] [CONCURRENT] [LABEL label] SOURCES file... LIBS target...)
+# berth_unit_test(NAME [ROOT] [CONCURRENT] [UNTRUSTED] [LABEL label] SOURCES file... LIBS target...)
 #
 # A GoogleTest program. Label `unit` needs no root and runs in milliseconds; with ROOT the label is `plugin`
-# and the test may mount, make devices and the like. Unless LABEL says something else, it is also run under
-# AddressSanitizer (label and target `sanitized`); with CONCURRENT, for what more than one thread uses, under
-# ThreadSanitizer, too (label and target `concurrent`).
+# and the test may mount, make devices and the like. CONCURRENT (more than one thread uses what it tests) and UNTRUSTED
+# (it reads bytes that come from outside) are labels and targets, too: CI runs both under AddressSanitizer and the first
+# under ThreadSanitizer. All tests without a LABEL of their own are in label and target `sanitized`, which
+# `scripts/test --long` runs under AddressSanitizer.
 function(berth_unit_test name)
   if(NOT BERTH_TESTS)
     return()
   endif()
-  cmake_parse_arguments(arg "ROOT;CONCURRENT" "LABEL" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(arg "ROOT;CONCURRENT;UNTRUSTED" "LABEL" "SOURCES;LIBS" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_LIBS} GTest::gtest GTest::gmock GTest::gtest_main berth_warnings)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
@@ -24,6 +25,9 @@ function(berth_unit_test name)
   endif()
   if(arg_CONCURRENT)
     list(APPEND groups concurrent)
+  endif()
+  if(arg_UNTRUSTED)
+    list(APPEND groups untrusted)
   endif()
   foreach(group IN LISTS groups)
     if(NOT TARGET ${group})
