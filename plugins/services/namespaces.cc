@@ -12,22 +12,13 @@ Result<std::unique_ptr<Namespaces>> Namespaces::create(const Self& self) {
                                       Notices(self, self.connect_to<EventsClient>("events")));
 }
 
-namespace {
-
-/// The namespace in which containerd publishes: the caller's, for want of one that of the event.
-Context in_some_namespace(const Context& context, std::string_view name) {
-  return context.ns().empty() ? context.with_ns(name) : context;
-}
-
-}  // namespace
-
 Status Namespaces::Create(Context& context, const CreateNamespaceRequest& request,
                           CreateNamespaceResponse* response) {
   BERTH_RETURN_IF_ERROR(metadata_.Create(context, request, response));
   containerd::events::NamespaceCreate event;
   event.set_name(response->namespace_().name());
   *event.mutable_labels() = response->namespace_().labels();
-  notices_.publish(in_some_namespace(context, event.name()), "/namespaces/create", event);
+  notices_.publish(context.with_ns(event.name()), "/namespaces/create", event);
   return {};
 }
 
@@ -37,7 +28,7 @@ Status Namespaces::Update(Context& context, const UpdateNamespaceRequest& reques
   containerd::events::NamespaceUpdate event;
   event.set_name(response->namespace_().name());
   *event.mutable_labels() = response->namespace_().labels();
-  notices_.publish(in_some_namespace(context, event.name()), "/namespaces/update", event);
+  notices_.publish(context.with_ns(event.name()), "/namespaces/update", event);
   return {};
 }
 

@@ -177,7 +177,7 @@ TEST_F(ServicesOnTheBus, ASynchronousDeletionOfALeaseCollects) {
   EXPECT_THAT(asked(), ElementsAre("delete lease l1", "collect"));
 }
 
-TEST_F(ServicesOnTheBus, EventsOfNamespacesAreInTheNamespacesOfContainerd) {
+TEST_F(ServicesOnTheBus, EventsOfNamespacesAreInTheNamespaceThatTheyAreAbout) {
   host_.bind("metadata", host_.serve<FakeNamespaces>());
   host_.bind("events", host_.serve<FakeExchange>());
   ASSERT_TRUE(host_.start<Namespaces>("io.containerd.grpc.v1", "namespaces").ok());
@@ -191,7 +191,7 @@ TEST_F(ServicesOnTheBus, EventsOfNamespacesAreInTheNamespacesOfContainerd) {
   remove.set_name("team");
   Empty response;
   ASSERT_TRUE(client.Delete(context_, remove, &response).ok());
-  EXPECT_THAT(asked(), ElementsAre("/namespaces/create in default", "/namespaces/create in team",
+  EXPECT_THAT(asked(), ElementsAre("/namespaces/create in team", "/namespaces/create in team",
                                    "/namespaces/delete in team"));
 }
 
