@@ -135,6 +135,7 @@ class Daemon {
     BERTH_ASSIGN_OR_RETURN(ttrpc_door_, rpc::TtrpcDoor::open(values.ttrpc.address, values.ttrpc.uid,
                                                              values.ttrpc.gid, router_));
     BERTH_RETURN_IF_ERROR(plugins_.start());
+    BERTH_RETURN_IF_ERROR(refuse_failed_when_strict());
     for (bus::Target* target : plugins_.client_facing()) router_.add(*target);
     const auto missing = plugins_.missing_services();
     std::string absent;
@@ -201,6 +202,17 @@ class Daemon {
   }
 
  private:
+  /// Some faults show only when a plugin runs.
+  Status refuse_failed_when_strict() const {
+    if (!options_.strict) return {};
+    for (const lifecycle::PluginView& view : plugins_.views()) {
+      if (view.node.state != graph::State::kFailed) continue;
+      return failed_precondition("start with --strict: plugin " + view.node.uri() +
+                                 " does not run: " + view.node.reason);
+    }
+    return {};
+  }
+
   /// Alive means that a handler thread can be had and that it runs, not merely that this thread
   /// does.
   void ping_watchdog() {

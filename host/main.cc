@@ -8,11 +8,14 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "builtin/builtins.h"
 #include "builtin/version.h"
 #include "config/config.h"
 #include "daemon.h"
 #include "lifecycle/discover.h"
-#include "ops/logging.h"
+#include "lifecycle/plugin_set.h"
+#include "ops/crash.h"
+#include "rpc/router.h"
 
 namespace {
 
@@ -49,21 +52,25 @@ int fail(const berth::Status& status) {
   return 1;
 }
 
-std::vector<berth::manifest::Plugin> installed_plugins(const berth::config::Config& config,
-                                                       std::vector<std::string>* problems) {
+std::vector<berth::manifest::Plugin> installed_plugins(const berth::config::Config& config) {
   std::vector<berth::manifest::Plugin> plugins;
   auto found = berth::lifecycle::discover(config.values().plugin_dirs, false);
   for (auto& candidate : found.candidates) plugins.push_back(std::move(candidate.plugin));
-  if (problems != nullptr) *problems = std::move(found.problems);
   return plugins;
 }
 
+/// Everything that can be known without running code of a plugin: the files, the manifests, the
+/// graph.
 int check_config(const berth::config::Config& config) {
-  std::vector<std::string> problems;
-  const auto plugins = installed_plugins(config, &problems);
+  // Lives as long as the process, as in the daemon: the host's own services are part of the graph
+  // and point to it.
+  const auto& facts = *new berth::abi::HostFacts{};
+  auto& plugins = *new berth::lifecycle::PluginSet(config, facts);
+  const auto& router = *new berth::rpc::Router;
   std::vector<berth::config::Diagnostic> diagnostics = config.diagnostics();
-  for (const auto& plugin : plugins) (void)config.plugin_json(plugin, &diagnostics);
-  for (auto& unknown : config.unknown_sections(plugins)) diagnostics.push_back(std::move(unknown));
+  plugins.resolve(berth::builtin::make_builtins(plugins, router, config.values().root).services,
+                  &diagnostics);
+  const auto problems = plugins.problems();
   for (const auto& one : diagnostics) std::fprintf(stderr, "%s\n", one.to_string().c_str());
   for (const auto& problem : problems) std::fprintf(stderr, "%s\n", problem.c_str());
   return diagnostics.empty() && problems.empty() ? 0 : 1;
@@ -120,15 +127,18 @@ int main(int argc, char** argv) {
   if (config_command->parsed()) {
     const auto config = berth::config::Config::load(options.config_file, options.overrides);
     if (!config.ok()) return fail(config.status());
-    const auto plugins = installed_plugins(*config, nullptr);
     if (config_check->parsed()) return check_config(*config);
+    const auto plugins = installed_plugins(*config);
     const std::string text = config_default->parsed() ? berth::config::default_text(plugins)
                                                       : config->dump(plugins, origin);
     std::fputs(text.c_str(), stdout);
     return 0;
   }
-  if (const berth::Status status = berth::run_daemon(options); !status.ok()) return fail(status);
+  berth::ops::name_plugin_on_crash();
+  const berth::Status status = berth::run_daemon(options);
+  const int exit_code = status.ok() ? 0 : fail(status);
   std::fflush(nullptr);
-  ::_exit(0);  // plugins' threads and static objects are left as they are; nothing is lost that was
-               // acknowledged
+  // Plugins' threads and static objects are left as they are; nothing is lost that was
+  // acknowledged.
+  ::_exit(exit_code);
 }

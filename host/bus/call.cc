@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "bus/current_plugin.h"
 #include "bus/inline_callbacks.h"
 #include "bus/workers.h"
 
@@ -183,7 +184,11 @@ void Call::run_handler() {
     const std::lock_guard lock(mutex_);
     in_handler_ = true;
   }
-  target().handle(method(), reinterpret_cast<berth_call*>(this));
+  // Kept apart from the call, which may have gone to another plugin before the handler returns.
+  const Target& own = target();
+  const Method& called = method();
+  const CurrentPlugin current(own.identity().uri, called.name);
+  own.handle(called, reinterpret_cast<berth_call*>(this));
   const std::lock_guard lock(mutex_);
   in_handler_ = false;
 }

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "bus/current_plugin.h"
+
 namespace berth::lifecycle {
 namespace {
 
@@ -68,20 +70,22 @@ Result<const berth_plugin*> PluginSet::load(const graph::Node& node) {
     for (const manifest::Plugin& plugin : discovery_.manifests.at(node.file).plugins) {
       declared.push_back({plugin.type, plugin.id, plugin.provides});
     }
+    const bus::CurrentPlugin current(node.file, "load");
     BERTH_ASSIGN_OR_RETURN(abi::Library library, abi::Library::load(node.file, declared));
     loaded = libraries_.emplace(node.file, std::move(library)).first;
   }
   return loaded->second.find(node.plugin.type, node.plugin.id);
 }
 
-void PluginSet::failed(size_t index, const abi::Instance::Step& step) {
+void PluginSet::failed(size_t index, std::string_view where, const abi::Instance::Step& step) {
   const bool skip = step.outcome == abi::Instance::Outcome::kSkip;
   const std::lock_guard lock(mutex_);
   const std::string uri = graph_.nodes[index].uri();
   if (skip) {
     spdlog::info("{} is skipped: {}", uri, step.status.message());
   } else {
-    spdlog::error("{} failed: {}", uri, step.status.message());
+    spdlog::error("{} failed{}{}: {}", uri, where.empty() ? "" : " in ", where,
+                  step.status.message());
   }
   running_[index].failure = step.status;
   for (const size_t dependant :
@@ -94,6 +98,7 @@ void PluginSet::failed(size_t index, const abi::Instance::Step& step) {
 
 Status PluginSet::start_node(size_t index) {
   const graph::Node node = graph_.nodes[index];
+  const std::string uri = node.uri();
   const auto builtin = std::find_if(builtins_.begin(), builtins_.end(), [&](const Builtin& one) {
     return node.file.empty() && one.plugin.uri() == node.uri();
   });
@@ -107,7 +112,7 @@ Status PluginSet::start_node(size_t index) {
   const int64_t began = monotonic_now();
   const auto plugin = load(node);
   if (!plugin.ok()) {
-    failed(index, {Outcome::kFailed, plugin.status()});
+    failed(index, "", {Outcome::kFailed, plugin.status()});
     return plugin.status();
   }
   abi::InstanceSettings settings;
@@ -122,10 +127,15 @@ Status PluginSet::start_node(size_t index) {
     }
   }
   auto* instance = new abi::Instance(**plugin, std::move(settings), host_);  // lives for ever
-  for (const auto step : {&abi::Instance::probe, &abi::Instance::init, &abi::Instance::start}) {
+  using Step = abi::Instance::Step (abi::Instance::*)();
+  const std::pair<std::string_view, Step> steps[] = {{"probe", &abi::Instance::probe},
+                                                     {"init", &abi::Instance::init},
+                                                     {"start", &abi::Instance::start}};
+  for (const auto& [name, step] : steps) {
+    const bus::CurrentPlugin current(uri, name);
     const abi::Instance::Step result = (instance->*step)();
     if (result.outcome != Outcome::kOk) {
-      failed(index, result);
+      failed(index, name, result);
       return result.status;
     }
     // Calls can reach a plugin once it has an instance: its own start may already make others call

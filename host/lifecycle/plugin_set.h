@@ -66,7 +66,8 @@ class PluginSet {
   };
 
   Status start_node(size_t index);
-  void failed(size_t index, const abi::Instance::Step& step);
+  /// `where`: probe, init or start; empty when it could not be loaded.
+  void failed(size_t index, std::string_view where, const abi::Instance::Step& step);
   Result<const berth_plugin*> load(const graph::Node& node);
 
   const config::Config& config_;

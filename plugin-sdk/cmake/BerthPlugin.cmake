@@ -1,13 +1,16 @@
-# berth_add_plugin(NAME SOURCES file... [LIBS target...] [NO_FACADE])
+# berth_add_plugin(NAME SOURCES file... [LIBS target...] [MANIFEST file] [NO_FACADE])
 #
 # Builds one plugin folder into NAME.so: hidden visibility, a version script that exports the entry symbol alone, and
-# plugin.toml of the calling folder embedded verbatim as an ELF note. With NO_FACADE the sources define the entry symbol
+# plugin.toml of the calling folder (or MANIFEST) embedded verbatim as an ELF note. With NO_FACADE the sources define the entry symbol
 # themselves (plugins in C); the note then sits in a C object of its own that the linker is told to keep.
 set(BERTH_SDK_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}")
 
 function(berth_add_plugin name)
-  cmake_parse_arguments(arg "NO_FACADE" "" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(arg "NO_FACADE" "MANIFEST" "SOURCES;LIBS" ${ARGN})
   set(manifest_file "${CMAKE_CURRENT_SOURCE_DIR}/plugin.toml")
+  if(arg_MANIFEST)
+    get_filename_component(manifest_file "${arg_MANIFEST}" ABSOLUTE)
+  endif()
   if(NOT EXISTS "${manifest_file}")
     message(FATAL_ERROR "berth_add_plugin(${name}): ${manifest_file} is missing; every plugin folder has a plugin.toml")
   endif()

@@ -1,0 +1,68 @@
+#include "ops/crash.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "bus/current_plugin.h"
+
+namespace berth::ops {
+namespace {
+
+// Only what a signal handler may do from here on.
+
+void say(std::string_view text) { (void)!::write(2, text.data(), text.size()); }
+
+std::string_view name_of(int signal) {
+  switch (signal) {
+    case SIGSEGV:
+      return "SIGSEGV";
+    case SIGBUS:
+      return "SIGBUS";
+    case SIGFPE:
+      return "SIGFPE";
+    case SIGILL:
+      return "SIGILL";
+    case SIGABRT:
+      return "SIGABRT";
+    default:
+      return "a signal";
+  }
+}
+
+void handle(int signal) {
+  say("berthd: ");
+  say(name_of(signal));
+  if (const bus::CurrentPlugin* plugin = bus::CurrentPlugin::innermost(); plugin != nullptr) {
+    say(" in ");
+    say(plugin->what());
+    say(" of plugin ");
+    say(plugin->plugin());
+    say(": berthd ends; tell the plugin's vendor, or name it in disabled_plugins\n");
+  } else {
+    say(" outside of any call of a plugin: berthd ends\n");
+  }
+  // The handler is gone (SA_RESETHAND): what failed fails again on return, now with the default
+  // action.
+}
+
+}  // namespace
+
+void name_plugin_on_crash() {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they report better
+  static char stack[64 * 1024];  // of this thread, for a stack that has overflowed
+  stack_t alternative{};
+  alternative.ss_sp = stack;
+  alternative.ss_size = sizeof stack;
+  ::sigaltstack(&alternative, nullptr);
+  struct sigaction action {};
+  action.sa_handler = handle;
+  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_ONSTACK);
+  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) {
+    ::sigaction(signal, &action, nullptr);
+  }
+#endif
+}
+
+}  // namespace berth::ops
