@@ -151,14 +151,31 @@ Status PluginSet::start_node(size_t index) {
   return {};
 }
 
+namespace {
+
+/// Whether `uris` name the plugin, by its own id or by one of its other ids.
+bool named_in(const std::vector<std::string>& uris, const manifest::Plugin& plugin) {
+  const auto named = [&](const std::string& id) {
+    return std::find(uris.begin(), uris.end(), plugin.type + "." + id) != uris.end();
+  };
+  return named(plugin.id) || std::any_of(plugin.aliases.begin(), plugin.aliases.end(), named);
+}
+
+}  // namespace
+
 Status PluginSet::start() {
-  const auto& required = config_.values().required_plugins;
+  for (const graph::Node& node : graph_.nodes) {
+    if (node.state == graph::State::kBlocked) {
+      spdlog::error("{} is blocked: {}", node.uri(), node.reason);
+    }
+  }
   for (size_t i = 0; i < graph_.nodes.size(); ++i) {
-    if (graph_.nodes[i].state == graph::State::kOk) (void)start_node(i);  // reported by failed()
     const graph::Node& node = graph_.nodes[i];
+    if (node.state == graph::State::kOk) (void)start_node(i);  // reported by failed()
     if (node.state != graph::State::kOk &&
-        std::find(required.begin(), required.end(), node.uri()) != required.end()) {
-      return failed_precondition("required plugin " + node.uri() + " does not run: " + node.reason);
+        named_in(config_.values().required_plugins, node.plugin)) {
+      return failed_precondition("required plugin " + node.uri() +
+                                 " does not run: " + node.reason);
     }
   }
   return {};
