@@ -31,7 +31,7 @@ const berth_service kService = {sizeof(berth_service), 4, str("test.Test"), kMet
 /// A plugin made of one function; targets live for ever, here as in the daemon.
 struct Plugin {
   explicit Plugin(Handler handler)
-      : handler_(std::move(handler)), target(*new Target({"test.x", "test", "x", ""})) {
+      : handler_(std::move(handler)), target({"test.x", "test", "x", ""}) {
     host_table();
     target.add_service(kService);
     target.serve(
@@ -44,10 +44,13 @@ struct Plugin {
   berth::Target client() { return berth::Target(handle_of(&target)); }
 
   Handler handler_;
-  Target& target;
+  Target target;
 };
 
-Plugin& plugin(Handler handler) { return *new Plugin(std::move(handler)); }
+Plugin& plugin(Handler handler) {
+  static auto* for_ever = new std::vector<std::unique_ptr<Plugin>>;  // reachable, so no leak
+  return *for_ever->emplace_back(std::make_unique<Plugin>(std::move(handler)));
+}
 
 struct Answer {
   Status status;

@@ -2,11 +2,27 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <mutex>
+#include <vector>
 
 #include "abi/instance.h"
 #include "bus/host_table.h"
 
 namespace berth::testing {
+
+namespace {
+
+/// What lives for ever stays reachable, so that a leak checker tells it from what was forgotten.
+template <typename T>
+T* for_ever(T* object) {
+  static std::mutex mutex;
+  static auto* objects = new std::vector<T*>;
+  const std::lock_guard lock(mutex);
+  objects->push_back(object);
+  return object;
+}
+
+}  // namespace
 
 struct FakeHost::Running {
   abi::HostFacts facts;
@@ -27,7 +43,7 @@ FakeHost::~FakeHost() {
 
 Target FakeHost::serve_table(const berth_service& service, const std::string& id, Handle handle,
                              void* instance) {
-  auto* target = new bus::Target({"test." + id, "test", id, ""});  // targets live for ever
+  auto* target = for_ever(new bus::Target({"test." + id, "test", id, ""}));
   target->add_service(service);
   target->serve(handle, instance);
   target->ready();
@@ -45,7 +61,7 @@ Status FakeHost::start_plugin(const berth_plugin& plugin, const std::string& typ
       settings.bindings[name].push_back(reinterpret_cast<bus::Target*>(peer.raw()));
     }
   }
-  running_ = new Running;
+  running_ = for_ever(new Running);
   running_->facts = {directory_ + "/root", directory_ + "/state", directory_ + "/berth.sock",
                      directory_ + "/berth.sock.ttrpc", "0.0.0"};
   running_->instance =
