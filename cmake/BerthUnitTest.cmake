@@ -36,5 +36,6 @@ function(berth_unit_test name)
     add_dependencies(${group} ${name})
   endforeach()
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS "${label};${groups}" TIMEOUT 300)
+  set_tests_properties(${name} PROPERTIES LABELS "${label};${groups}" TIMEOUT 300
+    ENVIRONMENT "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp")
 endfunction()

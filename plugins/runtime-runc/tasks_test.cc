@@ -19,7 +19,7 @@ class FakeShim {
   using Method =
       std::function<void(const ttrpc::Request& request, const ttrpc::Responder& responder)>;
 
-  FakeShim(const std::shared_ptr<ttrpc::Loop>& loop, const std::string& path) {
+  FakeShim(const std::shared_ptr<ttrpc::Loop>& loop, const std::string& path) : loop_(loop) {
     auto listening = ttrpc::listen_unix(path, 0600);
     EXPECT_TRUE(listening.ok()) << listening.status().to_string();
     auto server = ttrpc::Server::serve(
@@ -40,6 +40,13 @@ class FakeShim {
         });
     EXPECT_TRUE(server.ok());
     server_ = std::move(*server);
+  }
+  /// A handler may still be running on the loop's thread when the server is gone.
+  ~FakeShim() {
+    server_.reset();
+    std::promise<void> idle;
+    loop_->post([&] { idle.set_value(); });
+    idle.get_future().wait();
   }
   void on(const std::string& method, Method run) {
     const std::lock_guard lock(mutex_);
@@ -86,6 +93,7 @@ class FakeShim {
   }
 
  private:
+  const std::shared_ptr<ttrpc::Loop> loop_;
   std::mutex mutex_;
   std::vector<std::string> calls_;
   std::map<std::string, std::string> metadata_;

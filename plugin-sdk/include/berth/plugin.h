@@ -144,6 +144,11 @@ struct ServicesOf<T> {
   }
 };
 
+/// There is one table for ever; it is not written again, since other threads may be reading it.
+inline void install(const berth_host* table) {
+  if (host != table) host = table;
+}
+
 /// Reports the failure of a lifecycle step to the host.
 inline int32_t report(berth_self* self, const Status& status) {
   if (status.ok()) return 0;
@@ -171,7 +176,7 @@ class Registration {
 
  private:
   static int32_t probe(const berth_host* table, berth_self* self) {
-    host = table;
+    install(table);
     return report(self, guarded([&]() -> Status {
                     if constexpr (requires { T::probe(Self(self)); }) {
                       return T::probe(Self(self));
@@ -181,7 +186,7 @@ class Registration {
                   }));
   }
   static int32_t init(const berth_host* table, berth_self* self, void** out) {
-    host = table;
+    install(table);
     return report(self, guarded([&]() -> Status {
                     BERTH_ASSIGN_OR_RETURN(auto plugin, T::create(Self(self)));
                     auto instance = std::make_unique<Instance>();
