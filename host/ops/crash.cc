@@ -8,6 +8,13 @@
 #include "bus/current_plugin.h"
 
 namespace berth::ops {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+
+void name_plugin_on_crash() {}  // sanitizers report better
+
+#else
+
 namespace {
 
 // Only what a signal handler may do from here on.
@@ -50,7 +57,6 @@ void handle(int signal) {
 }  // namespace
 
 void name_plugin_on_crash() {
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they report better
   static char stack[64 * 1024];  // of this thread, for a stack that has overflowed
   stack_t alternative{};
   alternative.ss_sp = stack;
@@ -62,7 +68,8 @@ void name_plugin_on_crash() {
   for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) {
     ::sigaction(signal, &action, nullptr);
   }
-#endif
 }
+
+#endif
 
 }  // namespace berth::ops

@@ -350,7 +350,7 @@ TEST_F(TtrpcCall, ManyConnectionsShareOneThread) {
   std::vector<std::shared_ptr<Client>> clients;
   for (int i = 0; i < 100; ++i) clients.push_back(connect());
   for (const auto& client : clients) ASSERT_TRUE(client->call("s", "m", "", {}, nullptr).ok());
-  EXPECT_EQ(threads(), before);
+  EXPECT_LE(threads(), before);  // fewer: a joined thread of an earlier test may be listed a while
   EXPECT_EQ(server_->connections(), 100u);
 }
 
