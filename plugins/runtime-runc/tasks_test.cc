@@ -258,7 +258,7 @@ TEST_F(TasksTest, ManyWaitersAreOneQuestionAndNoThread) {
   const auto before = threads();
   std::vector<std::future<std::pair<Status, tasks_api::WaitResponse>>> waiting;
   for (int i = 0; i < 50; ++i) waiting.push_back(daemon->wait("c1"));
-  EXPECT_EQ(threads(), before);
+  EXPECT_LE(threads(), before);
   EXPECT_EQ(shim->count("Wait"), 1u);
   shim->end_process(5);
   for (auto& one : waiting) {
