@@ -2,6 +2,7 @@
 
 #include <berth/context.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -14,10 +15,11 @@ Timers::Timers() {
 Timers::Id Timers::add(int64_t due, std::function<void()> callback) {
   std::unique_lock lock(mutex_);
   const Id id{due, sequence_++};
-  const bool first = timers_.empty() || id < timers_.begin()->first;
   timers_.emplace(id, std::move(callback));
+  const bool wake = due < sleeps_until_;
+  if (wake) sleeps_until_ = due;  // one call is enough
   lock.unlock();
-  if (first) wake_.notify_one();
+  if (wake) wake_.notify_one();
   return id;
 }
 
@@ -30,13 +32,15 @@ void Timers::remove(const Id& id) {
 void Timers::run() {
   std::unique_lock lock(mutex_);
   while (true) {
-    if (timers_.empty()) {
-      wake_.wait(lock);
-      continue;
-    }
-    const int64_t wait = timers_.begin()->first.first - monotonic_now();
-    if (wait > 0) {
-      wake_.wait_for(lock, std::chrono::nanoseconds(wait));
+    const int64_t now = monotonic_now();
+    const int64_t next = timers_.empty() ? INT64_MAX : timers_.begin()->first.first;
+    if (next > now) {
+      sleeps_until_ = sleeps_until_ > now ? std::min(sleeps_until_, next) : next;
+      if (sleeps_until_ == INT64_MAX) {
+        wake_.wait(lock);
+      } else {
+        wake_.wait_for(lock, std::chrono::nanoseconds(sleeps_until_ - now));
+      }
       continue;
     }
     auto node = timers_.extract(timers_.begin());

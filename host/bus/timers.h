@@ -26,6 +26,10 @@ class Timers {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::map<Id, std::function<void()>> timers_;
+  /// Until when the thread sleeps, though the timer of that time may be gone. It is not woken for a
+  /// later one: most timers are deadlines of calls that end long before, and each would cost a
+  /// switch to this thread.
+  int64_t sleeps_until_ = INT64_MAX;
   uint64_t sequence_ = 0;
 };
 

@@ -6,6 +6,8 @@
 #include <spdlog/spdlog.h>
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <mutex>
 
 #include "bus/call.h"
@@ -58,11 +60,33 @@ int64_t to_deadline(gpr_timespec deadline) {
   return monotonic_now() + left.tv_sec * 1'000'000'000LL + left.tv_nsec;
 }
 
+/// How many RPCs are under way, those that wait for their status to be sent included. Any thread.
+class UnderWay {
+ public:
+  void begin() { ++count_; }
+  void end() {
+    const std::lock_guard lock(mutex_);  // so that nobody who waits returns while this is in use
+    if (--count_ == 0) idle_.notify_all();
+  }
+  /// Returns when there is none, or at `deadline`.
+  void wait_for_none(std::chrono::steady_clock::time_point deadline) {
+    std::unique_lock lock(mutex_);
+    idle_.wait_until(lock, deadline, [this] { return count_ == 0; });
+  }
+
+ private:
+  std::atomic<int64_t> count_{0};
+  std::mutex mutex_;
+  std::condition_variable idle_;
+};
+
 /// One RPC: the client end of a bus call on one side, gRPC's reactor on the other. Everything that
 /// it does is started by a callback of one of them; deletes itself in OnDone.
 class Carrier final : public grpc::ServerGenericBidiReactor {
  public:
-  Carrier(grpc::GenericCallbackServerContext* context, const Router& router) {
+  Carrier(grpc::GenericCallbackServerContext* context, const Router& router, UnderWay& under_way)
+      : under_way_(under_way) {
+    under_way_.begin();
     Result<Route> route = router.find(context->method());
     if (!route.ok()) {
       Finish(to_grpc(route.status()));
@@ -108,7 +132,9 @@ class Carrier final : public grpc::ServerGenericBidiReactor {
   void OnDone() override {
     const bus::EventScope scope;
     if (call_) call_->client_release();
+    UnderWay& under_way = under_way_;
     delete this;
+    under_way.end();
   }
 
  private:
@@ -159,6 +185,7 @@ class Carrier final : public grpc::ServerGenericBidiReactor {
     }
   }
 
+  UnderWay& under_way_;
   bus::CallRef call_;
   bool one_request_ = false;
   bool one_response_ = false;
@@ -172,11 +199,13 @@ class GenericService final : public grpc::CallbackGenericService {
   explicit GenericService(const Router& router) : router_(router) {}
   grpc::ServerGenericBidiReactor* CreateReactor(
       grpc::GenericCallbackServerContext* context) override {
-    return new Carrier(context, router_);  // deletes itself in OnDone
+    return new Carrier(context, router_, under_way_);  // deletes itself in OnDone
   }
+  UnderWay& under_way() { return under_way_; }
 
  private:
   const Router& router_;
+  UnderWay under_way_;
 };
 
 class OpenGrpcDoor final : public GrpcDoor {
@@ -209,8 +238,11 @@ class OpenGrpcDoor final : public GrpcDoor {
   void close(int64_t deadline) override {
     connections_.reset();
     if (!server_) return;
+    // gRPC itself would wait for every client to close its connection.
     const int64_t left = std::max<int64_t>(deadline - monotonic_now(), 0);
-    server_->Shutdown(std::chrono::system_clock::now() + std::chrono::nanoseconds(left));
+    service_.under_way().wait_for_none(std::chrono::steady_clock::now() +
+                                       std::chrono::nanoseconds(left));
+    server_->Shutdown(std::chrono::system_clock::now());
     server_->Wait();
     server_.reset();
   }

@@ -175,19 +175,21 @@ SnapshotRecords::~SnapshotRecords() = default;
 Result<std::unique_ptr<SnapshotRecords>> SnapshotRecords::open(const std::string& path) {
   auto store = std::make_unique<Store>();
   Database& db = store->writer.db;
-  BERTH_ASSIGN_OR_RETURN(db, Database::open(path));
-  {
+  Database::Options options;
+  options.make = [](Database& fresh) -> Status {
+    BERTH_RETURN_IF_ERROR(fresh.exec(kSchema));
+    return fresh.set_user_version(kFormat);
+  };
+  BERTH_ASSIGN_OR_RETURN(db, Database::open(path, options));
+  BERTH_ASSIGN_OR_RETURN(const int64_t format, db.user_version());
+  if (format > kFormat) {
+    return failed_precondition("snapshot records " + path + " are of format " +
+                               std::to_string(format) + ", this version knows formats up to " +
+                               std::to_string(kFormat) + "; use a newer one");
+  }
+  if (format == 0) {  // an empty file
     BERTH_ASSIGN_OR_RETURN(Transaction transaction, Transaction::write(db));
-    BERTH_ASSIGN_OR_RETURN(const int64_t format, db.user_version());
-    if (format > kFormat) {
-      return failed_precondition("snapshot records " + path + " are of format " +
-                                 std::to_string(format) + ", this version knows formats up to " +
-                                 std::to_string(kFormat) + "; use a newer one");
-    }
-    if (format == 0) {
-      BERTH_RETURN_IF_ERROR(db.exec(kSchema));
-      BERTH_RETURN_IF_ERROR(db.set_user_version(kFormat));
-    }
+    BERTH_RETURN_IF_ERROR(options.make(db));
     BERTH_RETURN_IF_ERROR(transaction.commit());
   }
   BERTH_RETURN_IF_ERROR(store->writer.prepare());

@@ -1,6 +1,7 @@
 #include <berth/fd.h>
 #include <berth/sqlite.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 namespace berth::sqlite {
 namespace {
@@ -96,7 +97,7 @@ std::string_view Statement::text(int column) const {
   return data == nullptr ? std::string_view() : std::string_view(data, static_cast<size_t>(size));
 }
 
-Result<Database> Database::open(const std::string& path, const Options& options) {
+Result<Database> Database::connect(const std::string& path, const Options& options) {
   if (!options.read_only) {
     // SQLite would make it with the umask's mode. One that exists is not opened here: closing a
     // descriptor of it would give up the locks that other connections of this process hold
@@ -111,6 +112,40 @@ Result<Database> Database::open(const std::string& path, const Options& options)
   Database db(raw);
   if (code != SQLITE_OK) return error_status(raw, code, "open " + path);
   sqlite3_busy_timeout(raw, options.busy_timeout_ms);
+  return db;
+}
+
+Status Database::make(const std::string& path, const Options& options) {
+  const std::string fresh = path + ".new";  // what is left of an earlier attempt is worthless
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    if (::unlink((fresh + suffix).c_str()) != 0 && errno != ENOENT)
+      return errno_status(errno, "remove " + fresh + suffix);
+  }
+  {
+    BERTH_ASSIGN_OR_RETURN(Database db, connect(fresh, options));
+    BERTH_RETURN_IF_ERROR(
+        db.exec("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON"));
+    BERTH_RETURN_IF_ERROR(options.make(db));
+    BERTH_RETURN_IF_ERROR(db.exec("PRAGMA journal_mode=WAL"));
+  }
+  const UniqueFd file(::open(fresh.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file || ::fsync(file.get()) != 0) return errno_status(errno, "sync new database " + fresh);
+  if (::rename(fresh.c_str(), path.c_str()) != 0)
+    return errno_status(errno, "rename new database " + fresh + " to " + path);
+  const std::string folder = path.substr(0, path.rfind('/') + 1);
+  const UniqueFd directory(
+      ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory || ::fsync(directory.get()) != 0)
+    return errno_status(errno, "sync the folder of new database " + path);
+  return {};
+}
+
+Result<Database> Database::open(const std::string& path) { return open(path, Options()); }
+
+Result<Database> Database::open(const std::string& path, const Options& options) {
+  if (!options.read_only && options.make && ::access(path.c_str(), F_OK) != 0 && errno == ENOENT)
+    BERTH_RETURN_IF_ERROR(make(path, options));
+  BERTH_ASSIGN_OR_RETURN(Database db, connect(path, options));
   if (!options.read_only) BERTH_RETURN_IF_ERROR(db.exec("PRAGMA journal_mode=WAL"));
   BERTH_RETURN_IF_ERROR(db.exec("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON"));
   return db;

@@ -115,6 +115,37 @@ TEST_F(SqliteTest, WhatIsNoDatabaseIsDataLoss) {
   EXPECT_NE(opened.status().message().find(bad), std::string::npos);
 }
 
+TEST_F(SqliteTest, NewDatabaseAppearsWholeOrNotAtAll) {
+  const std::string fresh = folder_ + "/fresh.db";
+  Database::Options options;
+  options.make = [&](Database& db) -> Status {
+    EXPECT_FALSE(std::filesystem::exists(fresh));
+    BERTH_RETURN_IF_ERROR(db.exec("CREATE TABLE made(x); INSERT INTO made VALUES(7)"));
+    return internal_error("half-way");
+  };
+  EXPECT_EQ(Database::open(fresh, options).status().code(), Code::kInternal);
+  EXPECT_FALSE(std::filesystem::exists(fresh));
+
+  int made = 0;
+  options.make = [&](Database& db) -> Status {
+    ++made;
+    return db.exec("CREATE TABLE made(x); INSERT INTO made VALUES(7)");
+  };
+  for (int i = 0; i < 2; ++i) {
+    auto db = Database::open(fresh, options);
+    ASSERT_TRUE(db.ok()) << db.status().to_string();
+    auto select = db->prepare("SELECT x, (SELECT * FROM pragma_journal_mode) FROM made");
+    ASSERT_TRUE(select->step().value());
+    EXPECT_EQ(select->integer(0), 7);
+    EXPECT_EQ(select->text(1), "wal");
+  }
+  EXPECT_EQ(made, 1);
+  struct stat status {};
+  ASSERT_EQ(::stat(fresh.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600U);
+  EXPECT_FALSE(std::filesystem::exists(fresh + ".new"));
+}
+
 TEST_F(SqliteTest, WrongParameterShowsAtStep) {
   auto insert = db_.prepare("INSERT INTO t VALUES(?1, 1)");
   EXPECT_FALSE(insert->bind(5, "a").run().ok());

@@ -80,6 +80,7 @@ Store::~Store() { close(); }
 Result<sqlite::Database> Store::open_connection(bool read_only) const {
   sqlite::Database::Options options;
   options.read_only = read_only;
+  options.make = [this](sqlite::Database& fresh) { return migrate(fresh, path_, migrations()); };
   BERTH_ASSIGN_OR_RETURN(sqlite::Database db, sqlite::Database::open(path_, options));
   // Temporary tables (a collection's notes) never touch the disk.
   BERTH_RETURN_IF_ERROR(db.exec("PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000"));

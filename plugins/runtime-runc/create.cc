@@ -133,8 +133,9 @@ Status TaskRuntime::create(const Context& context, const tasks_api::CreateTaskRe
                            tasks_api::CreateTaskResponse* response) {
   BERTH_ASSIGN_OR_RETURN(const std::string ns, context.require_ns());
   const TaskKey key{ns, request.container_id()};
-  BERTH_RETURN_IF_ERROR(validate_identifier("task id", key.id));
+  // The container first: a name that no container can have is NOT_FOUND, as in containerd.
   BERTH_ASSIGN_OR_RETURN(const Container container, peers_.containers->get(context, key.id));
+  BERTH_RETURN_IF_ERROR(validate_identifier("task id", key.id));
   if (request.has_checkpoint()) {
     return unimplemented(
         "create task " + key.id +
