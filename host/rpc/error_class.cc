@@ -5,7 +5,8 @@
 namespace berth::rpc {
 namespace {
 
-/// As github.com/containerd/errdefs names them; empty: none.
+/// As github.com/containerd/errdefs names them; empty: none, as where its services end a message
+/// with none.
 std::string_view class_of(Code code) {
   switch (code) {
     case Code::kCancelled:
@@ -30,14 +31,8 @@ std::string_view class_of(Code code) {
       return "out of range";
     case Code::kUnimplemented:
       return "not implemented";
-    case Code::kInternal:
-      return "internal";
     case Code::kUnavailable:
       return "unavailable";
-    case Code::kDataLoss:
-      return "data loss";
-    case Code::kUnauthenticated:
-      return "unauthenticated";
     default:
       return {};
   }

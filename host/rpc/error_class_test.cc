@@ -30,10 +30,11 @@ TEST(ErrorClass, KeepsCodeAndDetails) {
   EXPECT_EQ(status.message(), "ref a locked: unavailable");
 }
 
-TEST(ErrorClass, LeavesOkAndUnknownAlone) {
+TEST(ErrorClass, LeavesAloneWhatHasNone) {
   EXPECT_TRUE(with_class(Status()).ok());
   EXPECT_EQ(with_class(unknown_error("runc did not terminate successfully")).message(),
             "runc did not terminate successfully");
+  EXPECT_EQ(with_class(internal_error("plugin x: threw")).message(), "plugin x: threw");
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "bus/call.h"
 #include "bus/workers.h"
+#include "rpc/error_class.h"
 #include "rpc/socket.h"
 
 namespace berth::rpc {
@@ -19,7 +20,8 @@ namespace {
 
 grpc::Status to_grpc(const Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  return {static_cast<grpc::StatusCode>(status.code()), status.message(), status.details()};
+  return {static_cast<grpc::StatusCode>(status.code()), with_class(status).message(),
+          status.details()};
 }
 
 /// The bytes of `buffer` as a message that owns them, without a copy where gRPC has them in one

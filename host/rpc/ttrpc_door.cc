@@ -7,6 +7,7 @@
 
 #include "bus/call.h"
 #include "bus/workers.h"
+#include "rpc/error_class.h"
 #include "rpc/socket.h"
 
 namespace berth::rpc {
@@ -79,7 +80,8 @@ class Carrier : public std::enable_shared_from_this<Carrier> {
       berth_message raw{};
       const int32_t outcome = call_->client_recv(0, &raw);
       if (outcome == BERTH_AGAIN) return wait_for_response();
-      if (outcome == BERTH_END) return responder_.finish(*call_->status(), answer_.bytes());
+      if (outcome == BERTH_END)
+        return responder_.finish(with_class(*call_->status()), answer_.bytes());
       Message response(raw);
       if (one_response_) {
         answer_ = std::move(response);
