@@ -3,12 +3,14 @@
 #include <berth/context.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
-#include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <thread>
+#include <vector>
 
 #include "bus/call.h"
 #include "bus/workers.h"
@@ -70,10 +72,10 @@ class UnderWay {
     const std::lock_guard lock(mutex_);  // so that nobody who waits returns while this is in use
     if (--count_ == 0) idle_.notify_all();
   }
-  /// Returns when there is none, or at `deadline`.
-  void wait_for_none(std::chrono::steady_clock::time_point deadline) {
+  /// Returns whether there is none, at `deadline` at the latest.
+  bool wait_for_none(std::chrono::steady_clock::time_point deadline) {
     std::unique_lock lock(mutex_);
-    idle_.wait_until(lock, deadline, [this] { return count_ == 0; });
+    return idle_.wait_until(lock, deadline, [this] { return count_ == 0; });
   }
 
  private:
@@ -82,32 +84,81 @@ class UnderWay {
   std::condition_variable idle_;
 };
 
-/// One RPC: the client end of a bus call on one side, gRPC's reactor on the other. Everything that
-/// it does is started by a callback of one of them; deletes itself in OnDone.
-class Carrier final : public grpc::ServerGenericBidiReactor {
+/// Where RPCs come in and their operations end: a completion queue with one thread. gRPC ends the
+/// operations of a connection on the queue that its calls came in by, so that nothing is handed
+/// from thread to thread. (Its own callback API takes two such switches for each call.)
+struct Lane {
+  grpc::AsyncGenericService& service;
+  std::unique_ptr<grpc::ServerCompletionQueue> queue;
+  const Router& router;
+  UnderWay& under_way;
+  std::thread thread;
+};
+
+/// One RPC: the client end of a bus call on one side, gRPC's operations on the other. Everything
+/// that it does is started by an event of one of them. Deletes itself once gRPC has ended the last
+/// operation.
+class Carrier {
  public:
-  Carrier(grpc::GenericCallbackServerContext* context, const Router& router, UnderWay& under_way)
-      : under_way_(under_way) {
-    under_way_.begin();
-    Result<Route> route = router.find(context->method());
+  /// What gRPC gives back when an operation has ended.
+  struct Tag {
+    Carrier* carrier;
+    void (Carrier::*ended)(bool ok);
+  };
+
+  /// Waits for the next RPC. Not after the server's shutdown.
+  static void expect(Lane& lane) { new Carrier(lane); }
+
+  static void run(void* tag, bool ok) {
+    const Tag* ended = static_cast<Tag*>(tag);
+    Carrier* carrier = ended->carrier;
+    {
+      const bus::EventScope scope;
+      (carrier->*ended->ended)(ok);
+    }
+    carrier->operation_ended();
+  }
+
+ private:
+  explicit Carrier(Lane& lane) : lane_(lane), stream_(&context_) {
+    context_.AsyncNotifyWhenDone(&done_);
+    lane_.service.RequestCall(&context_, &stream_, lane_.queue.get(), lane_.queue.get(),
+                              &accepted_);
+  }
+
+  void on_accepted(bool ok) {
+    if (!ok) return;  // the server is shut down, and on_done will not be called
+    lane_.under_way.begin();
+    counted_ = true;
+    expect(lane_);
+    operation_began();  // until on_done
+    Result<Route> route = lane_.router.find(context_.method());
     if (!route.ok()) {
-      Finish(to_grpc(route.status()));
+      finish(route.status());
       return;
     }
     bus::CallSettings settings;
-    settings.headers = to_headers(context->client_metadata());
-    settings.deadline = to_deadline(context->raw_deadline());
+    settings.headers = to_headers(context_.client_metadata());
+    settings.deadline = to_deadline(context_.raw_deadline());
     const bus::Method* method = route->target->method(route->method);
     one_request_ = !method->client_stream();
     one_response_ = !method->server_stream();
-    const bus::EventScope scope;
     call_ = bus::Call::open(*route->target, route->method, std::move(settings));
-    StartRead(&incoming_);
+    read();
     wait_for_response();
   }
 
-  void OnReadDone(bool ok) override {
-    const bus::EventScope scope;
+  /// The RPC has ended, for gRPC.
+  void on_done(bool) {
+    if (call_ && context_.IsCancelled()) cancel();
+  }
+
+  void read() {
+    operation_began();
+    stream_.Read(&incoming_, &read_);
+  }
+
+  void on_read(bool ok) {
     if (!ok) {
       call_->client_half_close();
       return;
@@ -117,38 +168,28 @@ class Carrier final : public grpc::ServerGenericBidiReactor {
     pass_request();
   }
 
-  void OnWriteDone(bool ok) override {
-    const bus::EventScope scope;
-    if (!ok) {
-      cancel();
-      return;  // OnDone follows; the status has been or will be given by wait_for_response
-    }
+  void on_written(bool ok) {
+    outgoing_.Clear();
+    if (!ok) cancel();  // the client is gone; what is left to come, and the status, find no way
     wait_for_response();
   }
 
-  void OnCancel() override {
-    const bus::EventScope scope;
-    if (call_) cancel();
-  }
+  void on_finished(bool) {}
 
-  void OnDone() override {
-    const bus::EventScope scope;
-    if (call_) call_->client_release();
-    UnderWay& under_way = under_way_;
-    delete this;
-    under_way.end();
-  }
-
- private:
   void cancel() { call_->end(cancelled("the client cancelled the call")); }
 
   /// Hands request_ to the bus, now or when there is room.
   void pass_request() {
     const int32_t outcome = call_->client_send(request_.raw(), 0);
     if (outcome == BERTH_AGAIN) {
+      operation_began();
       call_->client_on_ready(
           BERTH_WRITABLE | BERTH_INLINE,
-          [](void* self) { static_cast<Carrier*>(self)->pass_request(); }, this);
+          [](void* self) {
+            static_cast<Carrier*>(self)->pass_request();
+            static_cast<Carrier*>(self)->operation_ended();
+          },
+          this);
       return;
     }
     if (outcome != BERTH_OK) {
@@ -159,14 +200,19 @@ class Carrier final : public grpc::ServerGenericBidiReactor {
     if (one_request_) {
       call_->client_half_close();
     } else {
-      StartRead(&incoming_);
+      read();
     }
   }
 
   void wait_for_response() {
+    operation_began();
     call_->client_on_ready(
         BERTH_READABLE | BERTH_INLINE,
-        [](void* self) { static_cast<Carrier*>(self)->pass_response(); }, this);
+        [](void* self) {
+          static_cast<Carrier*>(self)->pass_response();
+          static_cast<Carrier*>(self)->operation_ended();
+        },
+        this);
   }
 
   void pass_response() {
@@ -174,53 +220,81 @@ class Carrier final : public grpc::ServerGenericBidiReactor {
     const int32_t outcome = call_->client_recv(0, &raw);
     if (outcome == BERTH_AGAIN) return wait_for_response();
     if (outcome == BERTH_END) {
-      Finish(to_grpc(*call_->status()));
+      finish(*call_->status());
       return;
     }
-    Message response(raw);
-    outgoing_ = to_buffer(std::move(response));
+    outgoing_ = to_buffer(Message(raw));
     const Status* status = one_response_ ? call_->status() : nullptr;
+    operation_began();
     if (status != nullptr) {
-      StartWriteAndFinish(&outgoing_, grpc::WriteOptions(), to_grpc(*status));
+      stream_.WriteAndFinish(outgoing_, grpc::WriteOptions(), to_grpc(*status), &finished_);
     } else {
-      StartWrite(&outgoing_);
+      stream_.Write(outgoing_, &written_);
     }
   }
 
-  UnderWay& under_way_;
-  bus::CallRef call_;
+  void finish(const Status& status) {
+    operation_began();
+    stream_.Finish(to_grpc(status), &finished_);
+  }
+
+  /// Operations of gRPC and callbacks of the bus that have not come back.
+  void operation_began() { operations_.fetch_add(1, std::memory_order_relaxed); }
+  void operation_ended() {
+    if (operations_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    UnderWay& under_way = lane_.under_way;
+    const bool counted = counted_;
+    if (call_) {
+      const bus::EventScope scope;
+      call_->client_release();
+    }
+    delete this;
+    if (counted) under_way.end();
+  }
+
+  Lane& lane_;
+  grpc::GenericServerContext context_;
+  grpc::GenericServerAsyncReaderWriter stream_;
+  Tag accepted_{this, &Carrier::on_accepted};
+  Tag done_{this, &Carrier::on_done};
+  Tag read_{this, &Carrier::on_read};
+  Tag written_{this, &Carrier::on_written};
+  Tag finished_{this, &Carrier::on_finished};
+  std::atomic<int> operations_{1};  // accepted_
+  bool counted_ = false;
   bool one_request_ = false;
   bool one_response_ = false;
+  bus::CallRef call_;
   grpc::ByteBuffer incoming_;
   grpc::ByteBuffer outgoing_;
   Message request_;
 };
 
-class GenericService final : public grpc::CallbackGenericService {
- public:
-  explicit GenericService(const Router& router) : router_(router) {}
-  grpc::ServerGenericBidiReactor* CreateReactor(
-      grpc::GenericCallbackServerContext* context) override {
-    return new Carrier(context, router_, under_way_);  // deletes itself in OnDone
-  }
-  UnderWay& under_way() { return under_way_; }
-
- private:
-  const Router& router_;
-  UnderWay under_way_;
-};
-
 class OpenGrpcDoor final : public GrpcDoor {
  public:
-  OpenGrpcDoor(const GrpcDoorOptions& options, const Router& router) : service_(router) {
+  OpenGrpcDoor(const GrpcDoorOptions& options, const Router& router) {
     grpc::ServerBuilder builder;
     builder.SetMaxReceiveMessageSize(options.max_receive_bytes);
     builder.SetMaxSendMessageSize(options.max_send_bytes);
-    builder.RegisterCallbackGenericService(&service_);
+    builder.RegisterAsyncGenericService(&service_);
     acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
         grpc::InsecureServerCredentials());
+    const unsigned lanes = std::clamp(std::thread::hardware_concurrency() / 2, 1U, 8U);
+    for (unsigned i = 0; i < lanes; ++i) {
+      lanes_.push_back(std::unique_ptr<Lane>(
+          new Lane{service_, builder.AddCompletionQueue(), router, under_way_, {}}));
+    }
     server_ = builder.BuildAndStart();
+    if (!server_) return;
+    for (const auto& lane : lanes_) {
+      for (int i = 0; i < kExpected; ++i) Carrier::expect(*lane);
+      lane->thread = std::thread([&queue = *lane->queue] {
+        void* tag = nullptr;
+        bool ok = false;
+        while (queue.Next(&tag, &ok)) Carrier::run(tag, ok);
+      });
+    }
   }
 
   ~OpenGrpcDoor() override { close(monotonic_now()); }
@@ -242,16 +316,22 @@ class OpenGrpcDoor final : public GrpcDoor {
     if (!server_) return;
     // gRPC itself would wait for every client to close its connection.
     const int64_t left = std::max<int64_t>(deadline - monotonic_now(), 0);
-    service_.under_way().wait_for_none(std::chrono::steady_clock::now() +
-                                       std::chrono::nanoseconds(left));
-    server_->Shutdown(std::chrono::system_clock::now());
-    server_->Wait();
+    (void)under_way_.wait_for_none(std::chrono::steady_clock::now() +
+                                   std::chrono::nanoseconds(left));
+    server_->Shutdown(std::chrono::system_clock::now());  // cancels what is still under way
+    (void)under_way_.wait_for_none(std::chrono::steady_clock::time_point::max());
+    for (const auto& lane : lanes_) lane->queue->Shutdown();
+    for (const auto& lane : lanes_) lane->thread.join();
     server_.reset();
   }
 
  private:
-  GenericService service_;
+  static constexpr int kExpected = 8;  // RPCs per lane that can come in before the thread turns
+
+  grpc::AsyncGenericService service_;
+  UnderWay under_way_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Acceptor> connections_;
 };
