@@ -18,7 +18,8 @@ constexpr std::string_view kSelectAfter =
     "SELECT id, labels, image, runtime, options, spec, snapshotter, snapshot_key, extensions, "
     "sandbox, created, updated FROM containers WHERE ns = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
 
-Status read_row(const Query& row, Container* out) {
+// All but what may be large: specification and extensions.
+Status read_small_fields(const Query& row, Container* out) {
   out->set_id(row.string(0));
   BERTH_RETURN_IF_ERROR(decode_labels(row.text(1), out->mutable_labels()));
   out->set_image(row.string(2));
@@ -26,19 +27,41 @@ Status read_row(const Query& row, Container* out) {
   if (!row.text(4).empty()) {
     BERTH_RETURN_IF_ERROR(decode_message(row.text(4), out->mutable_runtime()->mutable_options()));
   }
-  if (!row.text(5).empty()) BERTH_RETURN_IF_ERROR(decode_message(row.text(5), out->mutable_spec()));
   out->set_snapshotter(row.string(6));
   out->set_snapshot_key(row.string(7));
-  if (!row.text(8).empty()) {
-    Container extensions;  // a container with nothing but extensions
-    BERTH_RETURN_IF_ERROR(decode_message(row.text(8), &extensions));
-    out->mutable_extensions()->swap(*extensions.mutable_extensions());
-  }
   out->set_sandbox(row.string(9));
   put_time(row.integer(10), out->mutable_created_at());
   put_time(row.integer(11), out->mutable_updated_at());
   return {};
 }
+
+Status read_row(const Query& row, Container* out) {
+  BERTH_RETURN_IF_ERROR(read_small_fields(row, out));
+  if (!row.text(5).empty()) BERTH_RETURN_IF_ERROR(decode_message(row.text(5), out->mutable_spec()));
+  if (!row.text(8).empty()) {
+    Container extensions;  // a container with nothing but extensions
+    BERTH_RETURN_IF_ERROR(decode_message(row.text(8), &extensions));
+    out->mutable_extensions()->swap(*extensions.mutable_extensions());
+  }
+  return {};
+}
+
+// Appends the container of a row, of which `small` has the small fields, as an element of a list.
+// The large ones are in the database as they are on the wire, and fields may be in any order.
+void append_row(const Query& row, const Container& small, Containers::Wire* wire) {
+  const std::string_view spec = row.text(5);
+  const std::string_view extensions = row.text(8);
+  const size_t spec_size = spec.empty() ? 0 : message_field_size(Container::kSpecFieldNumber, spec);
+  append_message_header(ListContainerMessage::kContainerFieldNumber,
+                        small.ByteSizeLong() + spec_size + extensions.size(), &wire->bytes);
+  small.AppendToString(&wire->bytes);
+  if (!spec.empty()) append_message(Container::kSpecFieldNumber, spec, &wire->bytes);
+  wire->bytes += extensions;
+  wire->ends.push_back(wire->bytes.size());
+}
+
+static_assert(ListContainerMessage::kContainerFieldNumber ==
+              static_cast<int>(ListContainersResponse::kContainersFieldNumber));
 
 std::string encode_extensions(const Container& container) {
   if (container.extensions().empty()) return {};
@@ -153,13 +176,13 @@ Status Containers::Get(Context& context, const GetContainerRequest& request,
   });
 }
 
-Status Containers::walk(const Context& context, const ListContainersRequest& request,
-                        const std::function<Status(Container&&)>& visit) {
+Status Containers::walk(const Context& context, const ListContainersRequest& request, Wire* wire,
+                        const std::function<Status()>& visit) {
   BERTH_ASSIGN_OR_RETURN(const std::string ns, caller_namespace(context));
   BERTH_ASSIGN_OR_RETURN(const FilterSet filters, FilterSet::parse(request.filters()));
   std::string last;
+  Container small;
   while (true) {
-    std::vector<Container> portion;
     bool more = false;
     BERTH_RETURN_IF_ERROR(store_.read([&](Connection& db) -> Status {
       Query query(db, kSelectAfter, ns, last, kPortion);
@@ -169,34 +192,51 @@ Status Containers::walk(const Context& context, const ListContainersRequest& req
         if (!found) break;
         ++rows;
         last = query.string(0);
-        Container container;
+        small.Clear();
         BERTH_RETURN_IF_ERROR(
-            read_row(query, &container).with_context("container " + quoted(last)));
-        if (filters.matches(fields_of(container))) portion.push_back(std::move(container));
+            read_small_fields(query, &small).with_context("container " + quoted(last)));
+        if (filters.matches(fields_of(small))) append_row(query, small, wire);
       }
       more = rows == kPortion;
       return {};
     }));
-    for (Container& container : portion) BERTH_RETURN_IF_ERROR(visit(std::move(container)));
+    BERTH_RETURN_IF_ERROR(visit());
     if (!more) return {};
   }
 }
 
-Status Containers::List(Context& context, const ListContainersRequest& request,
-                        ListContainersResponse* response) {
-  return walk(context, request, [&](Container&& container) -> Status {
-    *response->add_containers() = std::move(container);
-    return {};
+void Containers::ListCall(ServerCall call) {
+  Wire wire;
+  wire.bytes.reserve(last_list_bytes_);
+  Status status = detail::guarded([&]() -> Status {
+    ListContainersRequest request;
+    BERTH_RETURN_IF_ERROR(call.parse_request(&request));
+    return walk(call.context(), request, &wire, [] { return Status(); });
   });
+  if (!status.ok()) return call.finish(status);
+  last_list_bytes_ = wire.bytes.size();
+  call.finish(Message::owning(std::move(wire.bytes)));
 }
 
-Status Containers::ListStream(Context& context, const ListContainersRequest& request,
-                              ServerWriter<ListContainerMessage>& writer) {
-  return walk(context, request, [&](Container&& container) -> Status {
-    ListContainerMessage message;
-    *message.mutable_container() = std::move(container);
-    return writer.Write(message) ? Status() : cancelled("list containers: the caller is gone");
-  });
+void Containers::ListStreamCall(ServerCall call) {
+  Wire wire;
+  call.finish(detail::guarded([&]() -> Status {
+    ListContainersRequest request;
+    BERTH_RETURN_IF_ERROR(call.parse_request(&request));
+    return walk(call.context(), request, &wire, [&]() -> Status {
+      size_t begin = 0;
+      for (const size_t end : wire.ends) {
+        const auto one = std::string_view(wire.bytes).substr(begin, end - begin);
+        if (call.send(Message::copy_of(one)) != BERTH_OK) {
+          return cancelled("list containers: the caller is gone");
+        }
+        begin = end;
+      }
+      wire.bytes.clear();
+      wire.ends.clear();
+      return {};
+    });
+  }));
 }
 
 Status Containers::Create(Context& context, const CreateContainerRequest& request,

@@ -1,3 +1,5 @@
+#include <google/protobuf/util/message_differencer.h>
+
 #include "fixture.h"
 #include "record.h"
 
@@ -120,12 +122,23 @@ class ContainersTest : public MetadataTest {
   std::vector<std::string> list(const std::string& filter) {
     containerd::services::containers::v1::ListContainersRequest request;
     if (!filter.empty()) request.add_filters(filter);
-    std::vector<std::string> ids;
-    const Status status = containers_->walk(in("default"), request, [&](Container&& container) {
-      ids.push_back(container.id());
-      return Status();
-    });
+    Containers::Wire wire;
+    const Status status = containers_->walk(in("default"), request, &wire, [] { return Status(); });
     EXPECT_TRUE(status.ok()) << status.to_string();
+    containerd::services::containers::v1::ListContainersResponse all;
+    EXPECT_TRUE(all.ParseFromString(wire.bytes));
+    EXPECT_EQ(static_cast<size_t>(all.containers_size()), wire.ends.size());
+    std::vector<std::string> ids;
+    size_t begin = 0;
+    for (const size_t end : wire.ends) {  // each by itself is one message of the stream
+      containerd::services::containers::v1::ListContainerMessage one;
+      EXPECT_TRUE(one.ParseFromString(wire.bytes.substr(begin, end - begin)));
+      const auto stored = get(one.container().id());
+      EXPECT_TRUE(stored.ok() &&
+                  google::protobuf::util::MessageDifferencer::Equals(*stored, one.container()));
+      ids.push_back(one.container().id());
+      begin = end;
+    }
     return ids;
   }
 };
@@ -150,6 +163,7 @@ TEST_F(ContainersTest, ComesBackAsItWas) {
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(back->DebugString(), response.container().DebugString());
   EXPECT_EQ(back->spec().value(), std::string("a\0b", 3));
+  EXPECT_THAT(list(""), ElementsAre("c"));
   const Status twice = containers_->Create(context, request, &response);
   EXPECT_EQ(twice.code(), Code::kAlreadyExists);
   EXPECT_THAT(twice.message(), HasSubstr("container \"c\": already exists"));

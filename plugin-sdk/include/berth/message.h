@@ -59,6 +59,14 @@ class Message {
     }
     return message;
   }
+  /// A message that keeps `bytes`, without a copy. The code of this shared object frees them.
+  static Message owning(std::string bytes) {
+    auto* owner = new std::string(std::move(bytes));
+    Message message;
+    message.raw_.body = {owner->data(), owner->size(),
+                         [](void* held) { delete static_cast<std::string*>(held); }, owner, 0};
+    return message;
+  }
   /// A message of `size` bytes to be filled in through data(); 64-byte aligned.
   static Message with_size(uint64_t size) {
     Message message;

@@ -87,6 +87,11 @@ class ServerCall {
     detail::host->finish(std::exchange(raw_, nullptr), nullptr, &message.raw());
     message.released();
   }
+  /// The same for a response that is on the wire form already.
+  void finish(Message response) {
+    detail::host->finish(std::exchange(raw_, nullptr), nullptr, &response.raw());
+    response.released();
+  }
   /// Hands the rest of the call, with its request as it is, to another plugin. Only before the handler returns; later,
   /// give the request along.
   void forward(Target target, uint32_t method, const Context& context = Context()) {
