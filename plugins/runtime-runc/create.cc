@@ -1,6 +1,7 @@
 // How a task comes into being.
 #include "containerd/types/runc/options/oci.pb.h"
 #include "runtime.h"
+#include "stray.h"
 
 namespace berth::runtime {
 namespace {
@@ -85,6 +86,7 @@ Result<std::shared_ptr<Task>> TaskRuntime::start_shim(const Context& context, co
   auto shim = Shim::connect(loop_, bundle.key(), *bootstrap, settings_.timeouts);
   if (!shim.ok()) {
     (void)launcher_.remove(bundle, *binary);
+    (void)kill_processes_in(bundle.path());
     return shim.status().with_context("failed to start shim");
   }
   return std::make_shared<Task>(bundle, std::move(*binary), std::move(*shim), std::move(shim_log));
@@ -125,6 +127,11 @@ void TaskRuntime::abandon(Task& task) {
     if (auto removed = launcher_.remove(task.bundle(), task.binary()); !removed.ok()) {
       log(LogLevel::kWarn,
           "clean up after task " + key.to_string() + ": " + removed.status().message());
+    }
+    // One that does not answer does not end either.
+    if (const size_t killed = kill_processes_in(task.bundle().path()); killed > 0) {
+      log(LogLevel::kWarn, "task " + key.to_string() + " could not be created: killed " +
+                               std::to_string(killed) + " processes that its shim left");
     }
   }
 }
@@ -177,7 +184,10 @@ Status TaskRuntime::create(const Context& context, const tasks_api::CreateTaskRe
   if (const Status status = create_in_shim(context, *task, create, &pid); !status.ok()) {
     task->claim_end();
     abandon(*task);
-    return status.with_context("failed to create shim task");
+    return (is_closed(status)
+                ? status.with_context("the shim of task " + key.to_string() + " ended")
+                : status)
+        .with_context("failed to create shim task");
   }
   task->set_pid(pid);
   remove_bundle.dismiss();

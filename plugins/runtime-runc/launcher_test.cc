@@ -8,6 +8,7 @@
 
 #include "containerd/runtime/task/v2/shim.pb.h"
 #include "program.h"
+#include "stray.h"
 #include "testing.h"
 
 namespace berth::runtime {
@@ -105,6 +106,42 @@ TEST(Program, NeedNotReadItsInputAndMayTalkMuch) {
   EXPECT_EQ(chatty->output.size(), size_t{1} << 20);
   EXPECT_EQ(run_program({"/no/such/program", {}, {}, "", ""}, soon(1s)).status().code(),
             Code::kNotFound);
+}
+
+TEST(Stray, ProcessesInAFolderAreKilledAndNoOthers) {
+  const TestFolder folder;
+  std::filesystem::create_directory(folder / "bundle");
+  std::filesystem::create_directory(folder / "bundle-2");
+  const auto leave = [&](const std::string& name) {
+    const auto outcome = run_program({"/bin/sh",
+                                      {"-c", "sleep 60 >&- 2>&- & echo $!"},
+                                      {"PATH=/usr/bin:/bin"},
+                                      folder / name,
+                                      ""},
+                                     soon(10s));
+    EXPECT_TRUE(outcome.ok());
+    return outcome.ok() ? std::atoi(outcome->output.c_str()) : 0;
+  };
+  const pid_t inside = leave("bundle");
+  const pid_t outside = leave("bundle-2");
+  ASSERT_GT(inside, 1);
+  ASSERT_GT(outside, 1);
+  const auto lives = [](pid_t pid) {
+    std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+    std::string field;
+    stat >> field >> field >> field;
+    return !field.empty() && field != "Z" && field != "X";
+  };
+  const auto ends = [&](pid_t pid) {
+    for (int i = 0; i < 200 && lives(pid); ++i) std::this_thread::sleep_for(10ms);
+    return !lives(pid);
+  };
+  EXPECT_EQ(kill_processes_in(folder / "bundle"), 1u);
+  EXPECT_TRUE(ends(inside));
+  EXPECT_TRUE(lives(outside));
+  EXPECT_EQ(kill_processes_in(folder / "bundle-2"), 1u);
+  EXPECT_TRUE(ends(outside));
+  EXPECT_EQ(kill_processes_in(folder / "bundle-2"), 0u);
 }
 
 class Launcher : public testing::Test {

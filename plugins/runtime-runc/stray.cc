@@ -1,0 +1,38 @@
+#include "stray.h"
+
+#include <berth/fd.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+
+namespace berth::runtime {
+
+size_t kill_processes_in(const std::string& bundle) {
+  namespace fs = std::filesystem;
+  size_t killed = 0;
+  std::error_code error;
+  for (fs::directory_iterator entry("/proc", error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!std::all_of(name.begin(), name.end(),
+                     [](unsigned char c) { return std::isdigit(c) != 0; })) {
+      continue;
+    }
+    const auto pid = static_cast<pid_t>(std::stol(name));
+    if (pid == ::getpid()) continue;
+    std::error_code gone;
+    const auto is_there = [&] { return fs::read_symlink(entry->path() / "cwd", gone) == bundle; };
+    if (!is_there()) continue;
+    // Asked again with the process held: its number may have gone to another one.
+    const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    if (!process || !is_there()) continue;
+    if (::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) == 0) ++killed;
+  }
+  return killed;
+}
+
+}  // namespace berth::runtime

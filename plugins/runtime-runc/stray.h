@@ -1,0 +1,14 @@
+// Processes that a shim which does not do its work leaves behind.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace berth::runtime {
+
+/// Kills every process whose working directory is `bundle`, and returns how many: that is where
+/// shims are started, and what they run before there is a container. For a shim that was never any
+/// use: one that had a task may have log writers that still have something to write. Any thread.
+size_t kill_processes_in(const std::string& bundle);
+
+}  // namespace berth::runtime
