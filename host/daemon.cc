@@ -18,6 +18,7 @@
 #include "bus/workers.h"
 #include "lifecycle/plugin_set.h"
 #include "ops/logging.h"
+#include "ops/memory.h"
 #include "ops/metrics.h"
 #include "ops/sd_notify.h"
 #include "rpc/grpc_door.h"
@@ -258,6 +259,8 @@ Status run_daemon(const DaemonOptions& options) {
   Daemon daemon(options, std::move(config));
   const Status started = daemon.start();
   if (!started.ok()) return started;
+  const size_t released = ops::release_start_pages();
+  spdlog::debug("gave back {} kB of memory that only the start needed", released / 1024);
   daemon.wait_for_stop(signals);
   daemon.stop();
   return {};

@@ -1,0 +1,15 @@
+// Memory that a start needs and a daemon that waits does not.
+#pragma once
+
+#include <cstddef>
+
+namespace berth::ops {
+
+/// Takes back pages that only the start has used: free heap, and the mapped code and constants of
+/// the program and its libraries, which come back from the page cache when they are touched again.
+/// Mappings with a page that differs from its file (relocations, a debugger's breakpoints) are left
+/// alone. Returns the bytes by which resident memory shrank, about; 0 where /proc does not tell.
+/// Any thread; others may go on.
+size_t release_start_pages();
+
+}  // namespace berth::ops
