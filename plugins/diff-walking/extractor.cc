@@ -377,8 +377,6 @@ Status Extractor::make_node(const std::string& base, const TarEntry& entry) {
 }
 
 Status Extractor::make_hard_link(const std::string& base, const TarEntry& entry) {
-  // Owner, mode and times are those of the target: to set them here would change a file under
-  // another name.
   BERTH_ASSIGN_OR_RETURN(const EntryPath target, parse_entry_path(entry.link_target));
   if (target.base.empty()) return invalid_argument("the hard link has the root as its target");
   UniqueFd from(root_->resolve(target.parent, O_PATH | O_DIRECTORY));
@@ -404,7 +402,28 @@ Status Extractor::make_hard_link(const std::string& base, const TarEntry& entry)
   if (outcome != 0) {
     return errno_status(errno, "make the hard link to \"" + entry.link_target + "\"");
   }
+  BERTH_RETURN_IF_ERROR(set_link_attributes(base, entry));
   if (replaced) parent_.reset();
+  return {};
+}
+
+// The last entry of a file has the say about its owner, mode and times, whichever name it goes by,
+// as in containerd.
+Status Extractor::set_link_attributes(const std::string& base, const TarEntry& entry) {
+  UniqueFd link(::openat(parent_.get(), base.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat info;
+  if (!link || ::fstat(link.get(), &info) != 0) return errno_status(errno, "open the hard link");
+  if (::fchownat(link.get(), "", entry.uid, entry.gid, AT_EMPTY_PATH) != 0) {
+    return errno_status(errno, "set the owner");
+  }
+  BERTH_RETURN_IF_ERROR(set_xattrs(link.get(), true, entry));
+  if (!S_ISLNK(info.st_mode) && ::chmod(path_of_fd(link.get()).c_str(), entry.mode) != 0) {
+    return errno_status(errno, "set the mode");
+  }
+  const auto times = times_of(entry.atime, entry.mtime);
+  if (::utimensat(link.get(), "", times.data(), AT_EMPTY_PATH) != 0) {
+    return errno_status(errno, "set the times");
+  }
   return {};
 }
 

@@ -69,6 +69,7 @@ class Extractor {
   Status make_symlink(const std::string& base, const TarEntry& entry);
   Status make_node(const std::string& base, const TarEntry& entry);
   Status make_hard_link(const std::string& base, const TarEntry& entry);
+  Status set_link_attributes(const std::string& base, const TarEntry& entry);
   Status remove_existing(const std::string& base);
   Status set_xattrs(int fd, bool path_only, const TarEntry& entry);
   Status set_directory_times();
