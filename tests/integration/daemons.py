@@ -42,14 +42,20 @@ class Daemon:
         self.extra = list(extra)
         self.path = path  # folders to look in first, for shims of the same package
         self.without_unified_cgroup = False
+        self.berthd_config = []
         self.process = None
         os.makedirs(self.root, 0o700, exist_ok=True)
         os.makedirs(self.state, 0o700, exist_ok=True)
 
     def command(self):
-        if self.kind == "berthd":
-            return [self.program, "--root", self.root, "--state", self.state, "--address", self.address] + self.extra
         config = os.path.join(self.folder, "config.toml")
+        if self.kind == "berthd":
+            command = [self.program, "--root", self.root, "--state", self.state, "--address", self.address] + self.extra
+            if self.berthd_config:
+                with open(config, "w") as out:
+                    out.write("version = 2\n" + "\n".join(self.berthd_config) + "\n")
+                command += ["--config", config]
+            return command
         with open(config, "w") as out:
             out.write(CONTAINERD_CONFIG.format(root=self.root, state=self.state, address=self.address))
         return [self.program, "--config", config]

@@ -2,7 +2,7 @@
 """Writes a small OCI image archive of Debian's busybox-static, the same bytes every time.
 
     make_image.py OUT.tar [--name docker.io/library/busybox:latest] [--layers 1..N] [--compression gzip|none]
-                  [--damage digest|truncate|gzip|diffid] [--evil KIND]
+                  [--damage digest|size|truncate|gzip|diffid|flip|no-json] [--evil KIND] [--bulk MEGABYTES]
 
 The first layer holds busybox and links for its applets, /etc and /tmp; the second (with --layers 2 and more) a file,
 a whiteout and an opaque directory; further ones a file each. --damage and --evil make the archives that a daemon has
@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import io
 import json
+import random
 import subprocess
 import tarfile
 
@@ -88,8 +89,14 @@ def later_layer(number):
     return layer.bytes()
 
 
+def bulk_layer(megabytes):
+    layer = Layer()
+    layer.file("bulk", random.Random(megabytes).randbytes(megabytes << 20))
+    return layer.bytes()
+
+
 def evil_layer(kind):
-    """Layers that try to reach the file `target` outside of the root file system."""
+    """Layers that try to reach what is outside of the root file system, or are wrong in another way."""
     layer = Layer()
     if kind == "climb-path":
         layer.file("../../../../../../../../tmp/berth-evil", b"evil\n")
@@ -99,8 +106,42 @@ def evil_layer(kind):
     elif kind == "climb-relative-link":
         layer.link("escape", "../../../../../../../../../../tmp")
         layer.file("escape/berth-evil", b"evil\n")
+    elif kind == "climb-hard-link-by-link":
+        layer.link("etc-of-host", "/etc")
+        layer.link("shadow", "etc-of-host/hostname", tarfile.LNKTYPE)
+    elif kind == "climb-whiteout":
+        layer.link("out", "/tmp")
+        layer.file("out/.wh.berth-victim", b"")
+        layer.file(".wh...", b"")
+        layer.file("x/.wh...", b"")
+    elif kind == "climb-device":  # a device at a path outside
+        info = layer._info("../../../../../../../../tmp/berth-evil", 0o666, tarfile.CHRTYPE)
+        info.devmajor, info.devminor = 1, 3
+        layer.tar.addfile(info)
+    elif kind == "climb-device-by-link":
+        layer.link("escape", "/tmp")
+        layer.device("escape/berth-evil", 1, 3)
+    elif kind == "climb-directory-by-link":  # the mode of a directory outside
+        layer.link("escape", "/tmp/berth-victim-dir")
+        layer.directory("escape", 0o7777)
+        layer.link("escape-2", "/tmp/berth-victim-dir")
+        layer.file("escape-2/berth-evil", b"evil\n")
+    elif kind == "absolute":
+        layer.file("/tmp/berth-evil", b"evil\n")
+    elif kind == "root-is-a-file":
+        layer.file("./", b"")
+        layer.file(".", b"evil\n")
+    elif kind == "long-name":
+        layer.file("/".join(["d" * 200] * 30), b"deep\n")
+    elif kind == "NUL-name":
+        layer.file("a\0b", b"nul\n")
     elif kind == "climb-hard-link":
         layer.link("shadow", "../../../../../../../../etc/hostname", tarfile.LNKTYPE)
+    elif kind == "hard-link-attributes":  # the entry of the link disagrees with that of the file
+        layer.file("one", b"one inode\n", 0o644)
+        info = layer._info("two", 0o600, tarfile.LNKTYPE)
+        info.linkname, info.uid, info.gid, info.mtime = "one", 5, 6, EPOCH + 100
+        layer.tar.addfile(info)
     elif kind == "device":
         layer.device("null-again", 1, 3)
     elif kind == "truncated":
@@ -145,11 +186,11 @@ def main():
     parser.add_argument("--name", default="docker.io/library/busybox:latest")
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--compression", choices=["gzip", "none"], default="gzip")
-    parser.add_argument("--damage", choices=["digest", "truncate", "gzip", "diffid"])
-    parser.add_argument("--evil", help="a last layer that tries to get out: climb-path, climb-absolute-link, "
-                                       "climb-relative-link, climb-hard-link, device, truncated")
+    parser.add_argument("--damage", choices=["digest", "size", "truncate", "gzip", "diffid", "flip", "no-json"])
+    parser.add_argument("--evil", help="a last layer of a kind that evil_layer() knows")
     parser.add_argument("--manifest-padding", type=int, default=0, help="bytes of an annotation in the manifest")
     parser.add_argument("--index-depth", type=int, default=0, help="indexes around the manifest")
+    parser.add_argument("--bulk", type=int, default=0, help="megabytes of a file /bulk that does not compress")
     parser.add_argument("--cmd", default="/bin/sh")
     args = parser.parse_args()
 
@@ -157,16 +198,20 @@ def main():
     layers = [base_layer()] + [later_layer(n) for n in range(2, args.layers + 1)]
     if args.evil:
         layers.append(evil_layer(args.evil))
+    if args.bulk:
+        layers.append(bulk_layer(args.bulk))
     descriptors, diff_ids = [], []
     for layer in layers:
         diff_ids.append(digest(layer))
         media_type = "application/vnd.oci.image.layer.v1.tar"
         if args.compression == "gzip":
-            layer = gzip.compress(layer, 6, mtime=0)
+            layer = gzip.compress(layer, 1 if args.bulk else 6, mtime=0)
             media_type += "+gzip"
         if args.damage == "gzip":
             layer = layer[: len(layer) // 2] + b"\0" * 64 + layer[len(layer) // 2 + 64:]
         descriptors.append({"mediaType": media_type, "digest": archive.add(layer), "size": len(layer)})
+    if args.damage == "size":
+        descriptors[-1]["size"] += 1
     if args.damage == "diffid":
         diff_ids[-1] = digest(b"something else")
 
@@ -189,6 +234,13 @@ def main():
     if args.damage == "digest":
         victim = descriptors[0]["digest"]
         archive.blobs[victim] = archive.blobs[victim][:-1] + b"!"
+    if args.damage == "flip":  # one bit in the middle of the first layer
+        victim = descriptors[0]["digest"]
+        data = bytearray(archive.blobs[victim])
+        data[len(data) // 2] ^= 1
+        archive.blobs[victim] = bytes(data)
+    if args.damage == "no-json":
+        archive.blobs[manifest["digest"]] = b"{" * 1000
     archive.write(args.out, {"schemaVersion": 2, "manifests": [manifest]})
     if args.damage == "truncate":
         with open(args.out, "r+b") as out:

@@ -23,6 +23,7 @@ CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE set, and $LOCAL, the flag that ctr 2
     @restart kill|term|away   end the daemon by SIGKILL or SIGTERM and start it again; away: SIGKILL and two seconds without it
     @kill-between-steps       run it on berthd once more with @restart kill before every command; nothing may change
     @berthd-only              the peer cannot do this
+    @berthd-config LINE       a line of berthd's configuration file
 """
 import dataclasses
 import re
@@ -53,6 +54,7 @@ class Scenario:
     needs: list = dataclasses.field(default_factory=list)
     variable: tuple = ("", [""])
     filesystems: list = dataclasses.field(default_factory=list)
+    berthd_config: list = dataclasses.field(default_factory=list)
     without_unified_cgroup: bool = False
     kill_between_steps: bool = False
     berthd_only: bool = False
@@ -74,6 +76,8 @@ def _directive(scenario, number, line):
     elif word == "filesystem":
         path, kind, megabytes = rest.split()
         scenario.filesystems.append((path, kind, int(megabytes)))
+    elif word == "berthd-config":
+        scenario.berthd_config.append(rest)
     elif word == "without-unified-cgroup":
         scenario.without_unified_cgroup = True
     elif word == "kill-between-steps":
