@@ -40,11 +40,11 @@ sigset_t handled_signals() {
   return set;
 }
 
-Status make_directory(const std::string& path) {
+Status make_directory(const std::string& path, mode_t mode) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) return errno_status(error.value(), "make directory " + path);
-  if (::chmod(path.c_str(), 0700) != 0) return errno_status(errno, "chmod 0700 " + path);
+  if (::chmod(path.c_str(), mode) != 0) return errno_status(errno, "set the mode of " + path);
   return {};
 }
 
@@ -112,8 +112,9 @@ class Daemon {
 
   Status start() {
     const config::Values& values = config_.values();
-    BERTH_RETURN_IF_ERROR(make_directory(values.root));
-    BERTH_RETURN_IF_ERROR(make_directory(values.state));
+    BERTH_RETURN_IF_ERROR(make_directory(values.root, 0700));
+    // The root of a user namespace passes through it on its way to its container's rootfs.
+    BERTH_RETURN_IF_ERROR(make_directory(values.state, 0711));
     BERTH_ASSIGN_OR_RETURN(lock_, lock_root(values.root));
     set_oom_score(values.oom_score);
 

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "containerd/services/introspection/v1/introspection.pb.h"
 #include "daemon_process.h"
 #include "echo.pb.h"
 #include "grpc/health/v1/health.pb.h"
@@ -89,7 +90,7 @@ TEST_P(AbiExample, ReportsErrorsWithCodeAndText) {
   EchoResponse response;
   auto status = client_->unary(kSay, request(""), &response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_EQ(status.error_message(), "echo: text is empty: say something");
+  EXPECT_EQ(status.error_message(), "echo: text is empty: say something: invalid argument");
 
   std::vector<std::string> responses;
   status = client_->call(kSay, std::string("\x0a\xff\xff", 3), &responses);
@@ -135,7 +136,7 @@ TEST_P(AbiExample, AnswersTheSameOverTtrpc) {
   const Status refused = ttrpc_call(daemon_->address() + ".ttrpc", kService, "Say",
                                     request("").SerializeAsString(), &bytes);
   EXPECT_EQ(refused.code(), Code::kInvalidArgument);
-  EXPECT_EQ(refused.message(), "echo: text is empty: say something");
+  EXPECT_EQ(refused.message(), "echo: text is empty: say something: invalid argument");
 }
 
 TEST_P(AbiExample, IsListedByReflectionWithItsMessages) {
@@ -196,6 +197,22 @@ INSTANTIATE_TEST_SUITE_P(Examples, AbiExample, ::testing::Values("echo-c", "echo
                          [](const auto& example) {
                            return std::string(example.param == "echo-c" ? "C" : "LibCxx");
                          });
+
+// The page of docs/writing-plugins.md.
+TEST(DocumentedExample, PlainSnapshotterRuns) {
+  DaemonProcess daemon(std::string(TEST_PLUGINS) + "/snapshot-plain", {"--strict"}, "");
+  ASSERT_TRUE(daemon.wait_until_serving()) << daemon.log();
+  RpcClient client(daemon.address());
+  containerd::services::introspection::v1::PluginsRequest request;
+  request.add_filters("type==io.containerd.snapshotter.v1");
+  containerd::services::introspection::v1::PluginsResponse response;
+  const auto status = client.unary("/containerd.services.introspection.v1.Introspection/Plugins",
+                                   request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_EQ(response.plugins_size(), 1);
+  EXPECT_EQ(response.plugins(0).id(), "plain");
+  EXPECT_FALSE(response.plugins(0).has_init_err()) << response.ShortDebugString();
+}
 
 // In a process that has two C++ libraries, each with its own idea of std::length_error.
 TEST(AbiLibCxx, ExceptionsStayInsideThePlugin) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds the boundaries of the repository: who may include whom, and the shape of a plugin folder.
+"""Holds the boundaries of the repository: who may include whom, the shape of a plugin folder, code shown in documents.
 
 Usage: check_layout.py ROOT. Prints every violation as FILE:LINE and exits 1 when there is one.
 """
@@ -8,6 +8,7 @@ import re
 import sys
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
+NAMED_BLOCK = re.compile(r"^<!-- (\S+/\S+) -->$")
 GENERATED = re.compile(r"\.(pb|berth)\.h$")
 SOURCES = (".cc", ".h", ".c")
 PLUGIN_FILES = ("README.md", "plugin.toml", "CMakeLists.txt", "plugin.cc")
@@ -50,6 +51,22 @@ def check_host(folder, complain):
             complain(path, 0, "only host/builtin speaks a service of containerd's API")
 
 
+def check_document(path, root, complain):
+    """A fenced block below a comment that names a file is that file, word for word."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        named = NAMED_BLOCK.match(line)
+        if not named:
+            continue
+        source = root / named.group(1)
+        if not source.is_file():
+            complain(path, number, f"there is no {named.group(1)}")
+            continue
+        end = next((i for i in range(number + 1, len(lines)) if lines[i].startswith("```")), len(lines))
+        if "".join(lines[number + 1:end]) != source.read_text(encoding="utf-8"):
+            complain(path, number, f"the block differs from {named.group(1)}")
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     problems = []
@@ -67,6 +84,8 @@ def main():
         for number, quote, name in includes(path):
             if quote == '"' and any(name.startswith(part + "/") for part in HOST_PARTS) and "fake-host" not in path.parts:
                 complain(path, number, f"the SDK does not include the host: {name}")
+    for path in sorted(root.glob("docs/**/*.md")) + sorted(root.glob("*.md")):
+        check_document(path, root, complain)
     for problem in problems:
         print(problem)
     print(f"{len(plugins)} plugin folders looked at, {len(problems)} problems")
