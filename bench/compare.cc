@@ -1,115 +1,188 @@
 // Berth and containerd side by side, the same client, rounds interleaved: medians and ratios.
+//
+// The measuring is done in a child process. The parent waits for it and then cleans up, so that
+// nothing is left behind however the child ends.
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <functional>
-#include <map>
-#include <thread>
-#include <vector>
+#include <fstream>
+#include <set>
 
-#include "client.h"
-#include "daemon_process.h"
+#include "machine.h"
+#include "rows.h"
 
 namespace berth::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-struct Settings {
-  std::string berthd;
-  std::string containerd = "/usr/bin/containerd";
-  int rounds = 5;
-  double seconds = 2;     // per rate and round
-  int containers = 1000;  // in List
+struct Options {
+  Settings settings;
+  std::vector<std::string> rows;  // names or their beginnings; empty: all
+  bool quick = false, markdown = false, list = false;
 };
 
-/// Figures by row and daemon; a row prints the medians.
-class Table {
- public:
-  void add(const std::string& row, Kind kind, double value) { values_[row][kind].push_back(value); }
-
-  void print() const {
-    std::printf("%-44s %12s %12s %8s\n", "row", "berth", "containerd", "ratio");
-    for (const auto& [row, kinds] : values_) {
-      const double berth = median(kinds, Kind::kBerth);
-      const double peer = median(kinds, Kind::kContainerd);
-      std::printf("%-44s %12.1f %12.1f %8.2f\n", row.c_str(), berth, peer, berth / peer);
-    }
-  }
-
- private:
-  static double median(const std::map<Kind, std::vector<double>>& kinds, Kind kind) {
-    const auto found = kinds.find(kind);
-    if (found == kinds.end() || found->second.empty()) return 0;
-    std::vector<double> sorted = found->second;
-    std::sort(sorted.begin(), sorted.end());
-    return sorted[sorted.size() / 2];
-  }
-  std::map<std::string, std::map<Kind, std::vector<double>>> values_;
-};
-
-/// Operations per second of `threads` clients, each with a connection of its own.
-double rate(const std::string& address, int threads, double seconds,
-            const std::function<void(Client&, int, int)>& operation) {
-  std::atomic<bool> stop{false};
-  std::atomic<int64_t> done{0};
-  std::vector<std::thread> workers;
-  const auto began = Clock::now();
-  for (int thread = 0; thread < threads; ++thread) {
-    workers.emplace_back([&, thread] {
-      Client client(address);
-      for (int i = 0; !stop; ++i) {
-        operation(client, thread, i);
-        ++done;
-      }
-    });
-  }
-  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
-  stop = true;
-  for (std::thread& worker : workers) worker.join();
-  const double passed = std::chrono::duration<double>(Clock::now() - began).count();
-  return static_cast<double>(done) / passed;
+/// Enough to see that everything works; the figures say nothing.
+void make_quick(Settings* settings) {
+  settings->rounds = 1;
+  settings->seconds = 0.2;
+  settings->listed_containers = 20;
+  settings->running_containers = 4;
+  settings->tasks = 8;
+  settings->ingest_bytes = 16 << 20;
+  settings->small_blobs = 40;
+  settings->layer_bytes = 4'000'000;
 }
 
-void measure(const Settings& settings, Kind kind, int round, Table* table) {
-  DaemonProcess daemon(kind, kind == Kind::kBerth ? settings.berthd : settings.containerd);
-  table->add("1 start to first answer, ms", kind, daemon.start_milliseconds());
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  const DaemonProcess::Memory memory = daemon.memory();
-  table->add("2 idle: resident, kB", kind, memory.resident);
-  table->add("2 idle: proportional, kB", kind, memory.proportional);
-  table->add("2 idle: private dirty, kB", kind, memory.private_dirty);
-  for (const int clients : {1, 16}) {
-    const std::string suffix = ", " + std::to_string(clients) + " clients, 1/s";
-    table->add("3 version" + suffix, kind,
-               rate(daemon.address(), clients, settings.seconds,
-                    [](Client& client, int, int) { client.version(); }));
+/// Whether `text` begins the name or one of its words.
+bool matches(const std::string& name, const std::string& text) {
+  if (name.starts_with(text)) return true;
+  for (size_t at = name.find('-'); at != std::string::npos; at = name.find('-', at + 1)) {
+    if (name.compare(at + 1, text.size(), text) == 0) return true;
   }
-  Client client(daemon.address());
-  for (int i = 0; i < settings.containers; ++i)
-    client.create_container("list-" + std::to_string(i), 4000);
-  for (const int clients : {1, 16}) {
-    table->add("4 list of " + std::to_string(settings.containers) + ", " + std::to_string(clients) +
-                   " clients, 1/s",
-               kind, rate(daemon.address(), clients, settings.seconds, [](Client& one, int, int) {
-                 (void)one.list_containers();
-               }));
+  return false;
+}
+
+bool chosen(const Row& row, const Options& options) {
+  return options.rows.empty() ||
+         std::any_of(options.rows.begin(), options.rows.end(),
+                     [&](const std::string& text) { return matches(row.name, text); });
+}
+
+/// What a reader has to know about the machine and the method.
+std::string header(const Options& options) {
+  std::string cpu = "unknown processor";
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("model name")) {
+      cpu = line.substr(line.find(':') + 2);
+      break;
+    }
   }
-  for (const int writers : {1, 32}) {
-    table->add(
-        "5 durable create, " + std::to_string(writers) + " writers, 1/s", kind,
-        rate(daemon.address(), writers, settings.seconds, [&](Client& one, int thread, int i) {
-          one.create_container("w" + std::to_string(writers) + "-" + std::to_string(thread) + "-" +
-                                   std::to_string(i),
-                               4000);
-        }));
+  std::string load = read_file("/proc/loadavg");
+  load = load.substr(0, load.find(' '));
+  char text[512];
+  std::snprintf(text, sizeof text,
+                "%ld x %s, load %s at the start; %d round%s, interleaved, of %.1f s per rate; "
+                "medians.\nThe page cache is not dropped; sync() before each row that writes much; "
+                "how far a daemon syncs is its own choice.\n",
+                ::sysconf(_SC_NPROCESSORS_ONLN), cpu.c_str(), load.c_str(), options.settings.rounds,
+                options.settings.rounds == 1 ? "" : "s", options.settings.seconds);
+  return text;
+}
+
+/// One row, one round, one daemon. Returns why it failed, or an empty string.
+std::string measure(const Row& row, const Settings& settings, Kind kind, Table* table) {
+  const std::string& program = kind == Kind::kBerth ? settings.berthd : settings.containerd;
+  std::string log;
+  try {
+    const DaemonProcess daemon(kind, program, settings.directory + "/" + name_of(kind),
+                               settings.space);
+    try {
+      row.measure(daemon, settings, Report(table, kind));
+    } catch (const std::exception&) {
+      log = daemon.log_end();
+      throw;
+    }
+  } catch (const std::exception& failure) {
+    return failure.what() + (log.empty() ? "" : "; its log ends with: " + log);
   }
-  table->add("6 CPU of the daemon in all, ms", kind, daemon.cpu_milliseconds());
-  std::fprintf(stderr, "round %d of %s done\n", round + 1,
-               kind == Kind::kBerth ? "berth" : "containerd");
+  return {};
+}
+
+/// 0 when Berth did everything that containerd did on this machine.
+int measure_all(const Options& options) {
+  const Settings& settings = options.settings;
+  Table table;
+  std::vector<Row> rows;
+  for (Row& row : all_rows()) {
+    if (!chosen(row, options)) continue;
+    const std::string reason = row.unavailable(settings);
+    if (reason.empty()) {
+      rows.push_back(std::move(row));
+    } else {
+      table.note("Skipped: " + std::string(row.name) + ": " + reason);
+    }
+  }
+  const std::string head = header(options);
+  int code = 0;
+  std::set<std::string> given_up;
+  for (int round = 0; round < settings.rounds; ++round) {
+    for (const Row& row : rows) {
+      if (given_up.contains(row.name)) continue;
+      std::map<Kind, std::string> failures;
+      // Who is first changes from round to round.
+      const bool peer_first = round % 2 == 1;
+      for (const Kind kind : {peer_first ? Kind::kContainerd : Kind::kBerth,
+                              peer_first ? Kind::kBerth : Kind::kContainerd}) {
+        const Stopwatch watch;
+        failures[kind] = measure(row, settings, kind, &table);
+        std::fprintf(stderr, "round %d, %s, %s: %s in %.1f s\n", round + 1, row.name, name_of(kind),
+                     failures[kind].empty() ? "done" : "FAILED", watch.seconds());
+        if (failures[kind].empty()) continue;
+        given_up.insert(row.name);
+        table.note("Failed: " + std::string(row.name) + ", " + name_of(kind) + ": " +
+                   failures[kind]);
+      }
+      if (!failures[Kind::kBerth].empty() && failures[Kind::kContainerd].empty()) code = 1;
+    }
+  }
+  std::printf("%s\n", head.c_str());
+  table.print(options.markdown);
+  std::fflush(stdout);
+  return code;
+}
+
+volatile sig_atomic_t child = 0;
+
+void pass_on(int signal) {
+  if (child > 0) ::kill(child, signal);
+}
+
+/// Measures in a child, then cleans up. The exit code of the program.
+int supervise(Options options) {
+  char name[] = "/tmp/berth-bench-XXXXXX";
+  if (::mkdtemp(name) == nullptr) {
+    std::perror("compare: making a directory in /tmp");
+    return 2;
+  }
+  options.settings.directory = name;
+  options.settings.space = std::filesystem::path(name).filename().string();
+  // Shims leave their parents and come to this process, which collects what ended.
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  const pid_t pid = ::fork();
+  if (pid < 0) {
+    std::perror("compare: fork");
+    ::rmdir(name);
+    return 2;
+  }
+  if (pid == 0) {
+    const int code = measure_all(options);
+    std::fflush(nullptr);
+    ::_exit(code);
+  }
+  child = pid;
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction action {};
+    action.sa_handler = pass_on;
+    ::sigaction(signal, &action, nullptr);
+  }
+  int status = 0;
+  for (;;) {
+    int one = 0;
+    const pid_t ended = ::waitpid(-1, &one, 0);
+    if (ended < 0 && errno != EINTR) break;
+    if (ended == pid) {
+      status = one;
+      break;
+    }
+  }
+  child = 0;
+  clean_up(options.settings.directory, options.settings.space);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 }  // namespace
@@ -117,28 +190,39 @@ void measure(const Settings& settings, Kind kind, int round, Table* table) {
 
 int main(int argc, char** argv) {
   using namespace berth::bench;
-  Settings settings;
+  Options options;
+  Settings& settings = options.settings;
   std::error_code error;
   settings.berthd =
       (std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "berthd").string();
+  settings.ctr = find_program("ctr");
+  // Options are looked at twice: --quick sets sizes first, what is said beside it changes them.
+  for (int i = 1; i < argc; ++i) options.quick |= std::string_view(argv[i]) == "--quick";
+  if (options.quick) make_quick(&settings);
+
   CLI::App app{"compare: Berth and containerd side by side"};
   app.add_option("--berthd", settings.berthd,
                  "berthd to measure (default: the one beside this program)");
   app.add_option("--containerd", settings.containerd, "containerd to compare with");
+  app.add_option("--ctr", settings.ctr, "client for the row `import`");
+  app.add_option("--row", options.rows,
+                 "only this row, or rows whose name or a word of it begins so")
+      ->allow_extra_args(false);
+  app.add_flag("--list", options.list, "print the names of the rows and what they are");
   app.add_option("--rounds", settings.rounds, "rounds of each, interleaved");
   app.add_option("--seconds", settings.seconds, "seconds per rate and round");
-  app.add_option("--containers", settings.containers, "containers in the list");
+  app.add_option("--containers", settings.listed_containers, "containers in the list");
+  app.add_option("--running", settings.running_containers,
+                 "running containers in `running-memory`");
+  app.add_option("--tasks", settings.tasks, "containers in `tasks`");
+  app.add_option("--ingest-bytes", settings.ingest_bytes, "size of the blob in `ingest`");
+  app.add_option("--layer-bytes", settings.layer_bytes, "size of the gzip layer");
+  app.add_flag("--quick", options.quick, "small sizes and one round, to see that it works");
+  app.add_flag("--markdown", options.markdown, "print the table as Markdown");
   CLI11_PARSE(app, argc, argv);
-  Table table;
-  try {
-    for (int round = 0; round < settings.rounds; ++round) {
-      measure(settings, Kind::kBerth, round, &table);
-      measure(settings, Kind::kContainerd, round, &table);
-    }
-  } catch (const std::exception& failure) {
-    std::fprintf(stderr, "compare: %s\n", failure.what());
-    return 1;
+  if (options.list) {
+    for (const Row& row : all_rows()) std::printf("%-16s %s\n", row.name, row.what);
+    return 0;
   }
-  table.print();
-  return 0;
+  return supervise(options);
 }

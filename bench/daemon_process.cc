@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "client.h"
+#include "machine.h"
 
 namespace berth::bench {
 namespace {
@@ -25,26 +26,38 @@ double milliseconds_since(Clock::time_point begin) {
   return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
 }
 
-std::string read_file(const std::string& path) {
-  std::ifstream in(path);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
+Memory memory_of(pid_t pid) {
+  Memory memory;
+  std::istringstream in(read_file("/proc/" + std::to_string(pid) + "/smaps_rollup"));
+  std::string line;
+  while (std::getline(in, line)) {
+    std::istringstream fields(line);
+    std::string key;
+    double value = 0;
+    fields >> key >> value;
+    if (key == "Rss:") memory.resident = value;
+    if (key == "Pss:") memory.proportional = value;
+    if (key == "Private_Dirty:") memory.private_dirty = value;
+  }
+  return memory;
 }
 
 }  // namespace
 
-DaemonProcess::DaemonProcess(Kind kind, const std::string& program) {
-  char name[] = "/tmp/berth-bench-XXXXXX";
-  directory_ = ::mkdtemp(name);
-  address_ = directory_ + "/daemon.sock";
+DaemonProcess::DaemonProcess(Kind kind, const std::string& program, const std::string& directory,
+                             const std::string& space)
+    : kind_(kind), directory_(directory), address_(directory + "/daemon.sock"), space_(space) {
+  fs::create_directory(directory_);
   std::vector<std::string> arguments = {
       program,     "--root", directory_ + "/root", "--state", directory_ + "/state",
       "--address", address_, "--log-level",        "error"};
   if (kind == Kind::kContainerd) {
+    // The plugins of Kubernetes are of no use here; without them it starts faster and is smaller.
     const std::string config = directory_ + "/config.toml";
     std::ofstream(config)
-        << "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[debug]\naddress = \""
+        << "version = 2\n"
+           "disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\"]\n"
+           "[debug]\naddress = \""
         << directory_ << "/debug.sock\"\n";
     arguments.insert(arguments.end(), {"--config", config});
   }
@@ -62,9 +75,13 @@ DaemonProcess::DaemonProcess(Kind kind, const std::string& program) {
     ::execv(program.c_str(), argv.data());
     ::_exit(127);
   }
-  while (!fs::exists(address_) || !Client(address_).answers()) {
+  while (!fs::exists(address_) || !Client(address_, space_).answers()) {
     if (milliseconds_since(began) > 20'000 || ::waitpid(pid_, nullptr, WNOHANG) == pid_) {
-      throw std::runtime_error(program + " does not answer on " + address_ + ": " + read_file(log));
+      const std::string reason = program + " does not answer on " + address_ + ": " + log_end();
+      ::kill(pid_, SIGKILL);
+      ::waitpid(pid_, nullptr, 0);
+      clean_up(directory_, space_);
+      throw std::runtime_error(reason);
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
@@ -72,31 +89,28 @@ DaemonProcess::DaemonProcess(Kind kind, const std::string& program) {
 }
 
 DaemonProcess::~DaemonProcess() {
-  if (pid_ > 0) {
-    ::kill(pid_, SIGTERM);
-    for (int i = 0; i < 200 && ::waitpid(pid_, nullptr, WNOHANG) == 0; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    }
-    if (::kill(pid_, SIGKILL) == 0) ::waitpid(pid_, nullptr, 0);
+  bool ended = false;
+  ::kill(pid_, SIGTERM);
+  for (int i = 0; i < 200 && !ended; ++i) {
+    ended = ::waitpid(pid_, nullptr, WNOHANG) != 0;
+    if (!ended) std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
-  std::error_code ignored;
-  fs::remove_all(directory_, ignored);
+  if (!ended && ::kill(pid_, SIGKILL) == 0) ::waitpid(pid_, nullptr, 0);
+  clean_up(directory_, space_);
 }
 
-DaemonProcess::Memory DaemonProcess::memory() const {
-  Memory memory{};
-  std::istringstream in(read_file("/proc/" + std::to_string(pid_) + "/smaps_rollup"));
-  std::string line;
-  while (std::getline(in, line)) {
-    std::istringstream fields(line);
-    std::string key;
-    double value = 0;
-    fields >> key >> value;
-    if (key == "Rss:") memory.resident = value;
-    if (key == "Pss:") memory.proportional = value;
-    if (key == "Private_Dirty:") memory.private_dirty = value;
+Memory DaemonProcess::memory() const { return memory_of(pid_); }
+
+Memory DaemonProcess::shim_memory() const {
+  Memory sum;
+  for (const pid_t process : processes_with(address_)) {
+    if (command_line(process).find("containerd-shim") == std::string::npos) continue;
+    const Memory one = memory_of(process);
+    sum.resident += one.resident;
+    sum.proportional += one.proportional;
+    sum.private_dirty += one.private_dirty;
   }
-  return memory;
+  return sum;
 }
 
 double DaemonProcess::cpu_milliseconds() const {
@@ -107,6 +121,12 @@ double DaemonProcess::cpu_milliseconds() const {
   for (int i = 0; i < 11; ++i) fields >> skipped;
   fields >> user >> system;
   return (user + system) * 1000 / static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
+std::string DaemonProcess::log_end() const {
+  constexpr size_t kBytes = 2000;
+  const std::string log = read_file(directory_ + "/log");
+  return log.size() <= kBytes ? log : log.substr(log.size() - kBytes);
 }
 
 }  // namespace berth::bench

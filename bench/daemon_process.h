@@ -10,30 +10,43 @@ namespace berth::bench {
 
 enum class Kind { kBerth, kContainerd };
 
+inline const char* name_of(Kind kind) { return kind == Kind::kBerth ? "Berth" : "containerd"; }
+
+/// Memory of a process, or of several, in kilobytes.
+struct Memory {
+  double resident = 0, proportional = 0, private_dirty = 0;
+};
+
 class DaemonProcess {
  public:
   /// Starts it and waits until it answers Version; throws std::runtime_error with the log's end
-  /// when it does not within 20 s. `program` is the path of its binary.
-  DaemonProcess(Kind kind, const std::string& program);
-  /// Ends it and removes its directory.
+  /// when it does not within 20 s. `program` is the path of its binary, `directory` does not exist
+  /// yet; all that the bench makes in it is to be in the namespace `space`.
+  DaemonProcess(Kind kind, const std::string& program, const std::string& directory,
+                const std::string& space);
+  /// Ends it, by force after 10 s, with its shims and containers, and removes its directory.
   ~DaemonProcess();
   DaemonProcess(const DaemonProcess&) = delete;
   DaemonProcess& operator=(const DaemonProcess&) = delete;
 
+  Kind kind() const { return kind_; }
+  const std::string& directory() const { return directory_; }
   const std::string& address() const { return address_; }
+  const std::string& space() const { return space_; }
   /// From exec to the first answer, in milliseconds.
   double start_milliseconds() const { return start_milliseconds_; }
-  /// Resident, proportional and private dirty memory in kilobytes.
-  struct Memory {
-    double resident, proportional, private_dirty;
-  };
+  /// Of the daemon alone.
   Memory memory() const;
-  /// CPU time used so far, in milliseconds.
+  /// Of all its shims together.
+  Memory shim_memory() const;
+  /// CPU time of the daemon alone so far, in milliseconds; a resolution of 10 ms.
   double cpu_milliseconds() const;
+  /// The last lines of its log.
+  std::string log_end() const;
 
  private:
-  std::string directory_;
-  std::string address_;
+  const Kind kind_;
+  const std::string directory_, address_, space_;
   pid_t pid_ = -1;
   double start_milliseconds_ = 0;
 };

@@ -1,0 +1,87 @@
+// The rows of the comparison: each measures one daemon, freshly started, in one round.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "client.h"
+#include "daemon_process.h"
+#include "table.h"
+
+namespace berth::bench {
+
+/// Sizes, and where things are.
+struct Settings {
+  std::string berthd;
+  std::string containerd = "/usr/bin/containerd";
+  std::string ctr;        // empty: none
+  std::string directory;  // of this run; everything that is written is in it
+  std::string space;      // containerd's namespace, and the name of the cgroup
+  int rounds = 3;
+  double seconds = 2;            // per rate and round
+  int listed_containers = 1000;  // in List
+  int running_containers = 50;   // whose memory is looked at
+  int tasks = 24;                // started and ended one after the other, and again 8 at once
+  size_t ingest_bytes = 1ULL << 30;
+  int small_blobs = 1000;
+  size_t layer_bytes = 200'000'000;  // compressed
+};
+
+/// Where a row puts the figures of one daemon.
+class Report {
+ public:
+  Report(Table* table, Kind kind) : table_(table), kind_(kind) {}
+  void add(const std::string& name, Measure measure, Aim aim, double value) {
+    table_->add({name, measure, aim}, kind_, value);
+  }
+
+ private:
+  Table* table_;
+  Kind kind_;
+};
+
+struct Row {
+  const char* name;
+  const char* what;
+  /// Why this machine cannot run it, or an empty string.
+  std::function<std::string(const Settings&)> unavailable;
+  /// Throws std::runtime_error when the daemon does not do what it should.
+  std::function<void(const DaemonProcess&, const Settings&, Report)> measure;
+};
+
+/// All of them, in the order of the table.
+std::vector<Row> all_rows();
+
+// Parts of all_rows(), by file.
+std::vector<Row> daemon_rows();
+std::vector<Row> metadata_rows();
+std::vector<Row> task_rows();
+std::vector<Row> content_rows();
+std::vector<Row> unpack_rows();
+
+/// Runs `work(client, thread)` on so many threads, each with a connection of its own that is
+/// already open, at once. Rethrows what one of them threw. Returns the seconds that the whole took.
+double at_once(const DaemonProcess& daemon, int threads,
+               const std::function<void(Client&, int)>& work);
+
+/// Runs from its construction.
+class Stopwatch {
+ public:
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
+  }
+  /// Milliseconds since the last lap or the construction.
+  double lap_milliseconds() {
+    const auto now = std::chrono::steady_clock::now();
+    const double passed = std::chrono::duration<double, std::milli>(now - lap_).count();
+    lap_ = now;
+    return passed;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now(), lap_ = began_;
+};
+
+}  // namespace berth::bench
