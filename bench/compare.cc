@@ -71,7 +71,7 @@ std::string header(const Options& options) {
                 "how far a daemon syncs is its own choice.\n",
                 ::sysconf(_SC_NPROCESSORS_ONLN), cpu.c_str(), load.c_str(), options.settings.rounds,
                 options.settings.rounds == 1 ? "" : "s", options.settings.seconds);
-  return text;
+  return text + std::string(options.quick ? "Small sizes: the figures say nothing.\n" : "");
 }
 
 /// One row, one round, one daemon. Returns why it failed, or an empty string.

@@ -71,7 +71,7 @@ void Table::print(bool markdown) const {
   if (markdown) {
     std::printf("| row | Berth | containerd | ratio | aim | spread |\n|---|---|---|---|---|---|\n");
   } else {
-    std::printf("%-58s %10s %10s  %-14s  %-21s %s\n", "row", "Berth", "containerd", "ratio", "aim",
+    std::printf("%-76s %10s %10s  %-14s  %-21s %s\n", "row", "Berth", "containerd", "ratio", "aim",
                 "spread");
   }
   for (const Line& line : lines_) {
@@ -91,7 +91,7 @@ void Table::print(bool markdown) const {
     }
     const double spread = 100 * std::max(berth.spread, peer.spread);
     std::printf(markdown ? "| %s | %s | %s | %s | %s | %.0f %% |\n"
-                         : "%-58s %10s %10s  %-14s  %-21s %.0f %%\n",
+                         : "%-76s %10s %10s  %-14s  %-21s %.0f %%\n",
                 line.figure.name.c_str(), number(berth.median).c_str(), number(peer.median).c_str(),
                 ratio.c_str(), aim.c_str(), spread);
   }
