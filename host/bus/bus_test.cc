@@ -224,6 +224,29 @@ TEST(Bus, SendWithoutWaitingSaysAgainWhenTheWindowIsFull) {
   EXPECT_EQ(got, sent);
 }
 
+TEST(Bus, WindowIsGivenBackAsMessagesAreTaken) {
+  std::atomic<int> wanted{0};
+  std::atomic<int> sent{0};
+  Plugin& writer = plugin([&](uint32_t, ServerCall call) {
+    for (int i = 0; i < 40; ++i) {  // several windows' worth, two at a time
+      while (wanted <= i) std::this_thread::yield();
+      EXPECT_EQ(call.send(Message::copy_of(std::string(kWindow / 4, 'x')), 0), BERTH_OK) << i;
+      ++sent;
+    }
+    call.finish(Status());
+  });
+  ClientCall call = ClientCall::open(writer.client(), kServerStream, Context());
+  (void)call.send(Message::copy_of(""));
+  Message message;
+  for (int i = 0; i < 20; ++i) {
+    wanted = 2 * i + 2;
+    while (sent < wanted) std::this_thread::yield();
+    EXPECT_EQ(call.recv(&message, 0), BERTH_OK);
+    EXPECT_EQ(call.recv(&message, 0), BERTH_OK);
+  }
+  EXPECT_EQ(call.recv(&message), BERTH_END);
+}
+
 TEST(Bus, BidirectionalStreamHalfClosesAndEnds) {
   Plugin& echo = plugin([](uint32_t, ServerCall call) {
     Message message;
