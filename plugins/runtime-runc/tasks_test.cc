@@ -209,6 +209,7 @@ TEST_F(TasksTest, FailureOfCreateKeepsCodeAndTextAndLeavesNothing) {
   EXPECT_EQ(shim->count("Shutdown"), 1u);
   EXPECT_FALSE(std::filesystem::exists(daemon->bundle("c1")));
   EXPECT_TRUE(daemon->events.wait_for(0).empty());
+  EXPECT_EQ(actions(), "start\n");
   shim->answer("Create", {}, shim_api::CreateTaskResponse());
   EXPECT_TRUE(create().ok());
 }
@@ -331,16 +332,32 @@ TEST_F(TasksTest, ShimIsDismissedOnlyAfterItsLastEvent) {
   ASSERT_TRUE(create().ok());
   shim_api::DeleteResponse deleted;
   deleted.set_exit_status(1);
+  deleted.mutable_exited_at()->set_seconds(1'700'000'000);
   shim->answer("Delete", {}, deleted);
   tasks_api::DeleteResponse response;
   ASSERT_TRUE(remove(&response).ok());
   EXPECT_EQ(response.exit_status(), 1u);
+  EXPECT_EQ(response.exited_at().seconds(), 1'700'000'000);
   EXPECT_FALSE(daemon->runtime->find(daemon->context, "c1").ok());
   std::this_thread::sleep_for(50ms);
   EXPECT_EQ(shim->count("Shutdown"), 0u);
   daemon->runtime->deletion_announced({"default", "c1"});
   EXPECT_TRUE(eventually([&] { return shim->count("Shutdown") == 1; }));
   EXPECT_TRUE(create().ok());  // waits for the name
+}
+
+// The shim's death after the deletion is no news: the runtime announces nothing of its own.
+TEST_F(TasksTest, ShimThatEndsByItselfAfterItsTaskIsNotBuried) {
+  ASSERT_TRUE(create().ok());
+  shim_api::DeleteResponse deleted;
+  deleted.set_exit_status(1);
+  shim->answer("Delete", {}, deleted);
+  tasks_api::DeleteResponse response;
+  ASSERT_TRUE(remove(&response).ok());
+  shim.reset();
+  std::this_thread::sleep_for(300ms);
+  EXPECT_TRUE(daemon->events.wait_for(0).empty());
+  EXPECT_EQ(actions(), "start\n");
 }
 
 TEST_F(TasksTest, RequestsAreCheckedBeforeAnyShimIsAsked) {
