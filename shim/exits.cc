@@ -1,0 +1,135 @@
+// The ends of processes: found by pid, told in order.
+#include <signal.h>
+
+#include <algorithm>
+
+#include "containerd/events/task.pb.h"
+#include "containerd/runtime/task/v3/shim.pb.h"
+#include "log.h"
+#include "service.h"
+
+namespace berth::shim {
+
+namespace {
+
+std::string wait_response(const Exit& exit) {
+  containerd::task::v3::WaitResponse response;
+  response.set_exit_status(exit.status);
+  set_time(exit, response.mutable_exited_at());
+  return response.SerializeAsString();
+}
+
+}  // namespace
+
+void Service::begin_spawn() {
+  const std::lock_guard lock(mutex_);
+  ++spawning_;
+}
+
+void Service::end_spawn() {
+  const std::lock_guard lock(mutex_);
+  if (--spawning_ == 0) early_.clear();
+}
+
+void Service::adopt_locked(const std::shared_ptr<Process>& process, pid_t pid) {
+  process->pid = pid;
+  if (const auto found = early_.find(pid); found != early_.end()) {
+    process->exit = found->second;
+    early_.erase(found);
+  } else {
+    by_pid_[pid] = process;
+  }
+}
+
+void Service::exited(const Exit& exit) {
+  const std::lock_guard lock(mutex_);
+  const auto found = by_pid_.find(exit.pid);
+  if (found == by_pid_.end()) {
+    if (spawning_ > 0) early_[exit.pid] = exit;
+    return;
+  }
+  const auto process = found->second;
+  process->exit = exit;
+  by_pid_.erase(found);
+  for (const auto& [id, container] : containers_) {
+    const bool ours = container->init == process ||
+                      std::any_of(container->execs.begin(), container->execs.end(),
+                                  [&](const auto& entry) { return entry.second == process; });
+    if (ours) return settle_soon(container);
+  }
+}
+
+void Service::settle_soon(const std::shared_ptr<Container>& container) {
+  loop_->post([this, container] { settle(container); });
+}
+
+void Service::settle(const std::shared_ptr<Container>& container) {
+  const auto is_due = [](const Process& process) {
+    return process.exit && !process.told && !process.starting;
+  };
+  bool kill_rest = false;
+  std::vector<std::shared_ptr<Stdio>> streams;
+  std::shared_ptr<OomWatcher> oom;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, exec] : container->execs) {
+      if (is_due(*exec) && exec->stdio != nullptr) streams.push_back(exec->stdio);
+    }
+    if (is_due(*container->init)) {
+      if (container->init->stdio != nullptr) streams.push_back(container->init->stdio);
+      oom = container->oom;
+      kill_rest = !container->facts.own_pid_namespace && !container->killing_rest;
+      if (kill_rest) container->killing_rest = true;
+    }
+  }
+  // What was written before the end, and why it came, is told before it.
+  for (const auto& stream : streams) stream->pump();
+  if (oom != nullptr) oom->check();
+  // Without a pid namespace of its own the container's other processes go on; they are its all the
+  // same.
+  if (kill_rest) {
+    workers_.post([container] {
+      const Status killed = container->runtime->kill(container->id, SIGKILL, true);
+      if (!killed.ok() && killed.code() != Code::kNotFound) {
+        log(Level::kWarning, "kill the rest of " + container->id + ": " + killed.message());
+      }
+    });
+  }
+  const std::lock_guard lock(mutex_);
+  bool running = false;
+  for (const auto& [id, exec] : container->execs) {
+    if (is_due(*exec)) tell_locked(*container, *exec);
+    running = running || exec->starting || (exec->started && !exec->told);
+  }
+  if (!running && is_due(*container->init)) tell_locked(*container, *container->init);
+}
+
+void Service::tell_locked(const Container& container, Process& process) {
+  process.told = true;
+  if (!process.removed) {
+    containerd::events::TaskExit event;
+    event.set_container_id(container.id);
+    event.set_id(process.exec_id.empty() ? container.id : process.exec_id);
+    event.set_pid(static_cast<uint32_t>(process.pid));
+    event.set_exit_status(process.exit->status);
+    set_time(*process.exit, event.mutable_exited_at());
+    publish("/tasks/exit", "containerd.events.TaskExit", event);
+  }
+  const std::string response = wait_response(*process.exit);
+  for (const auto& waiter : process.waiters) waiter.finish({}, response);
+  process.waiters.clear();
+  told_.notify_all();
+}
+
+void Service::wait(std::string_view bytes, const ttrpc::Responder& responder) {
+  containerd::task::v3::WaitRequest request;
+  if (const Status status = parse(bytes, &request); !status.ok()) return responder.finish(status);
+  const std::lock_guard lock(mutex_);
+  auto found = find_locked(request.id(), request.exec_id());
+  if (!found.ok()) return responder.finish(found.status());
+  Process& process = *found->second;
+  if (process.told) return responder.finish({}, wait_response(process.exit.value_or(Exit{})));
+  process.waiters.push_back(responder);
+}
+
+}  // namespace berth::shim

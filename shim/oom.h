@@ -1,0 +1,45 @@
+// Tells when the kernel kills a process of a container for want of memory.
+#pragma once
+
+#include <berth/fd.h>
+#include <berth/ttrpc/loop.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "cgroup.h"
+
+namespace berth::shim {
+
+class OomWatcher : public std::enable_shared_from_this<OomWatcher> {
+ public:
+  /// `killed` runs on the loop's thread. A cgroup without a memory controller is watched for
+  /// nothing: the result is then null.
+  static std::shared_ptr<OomWatcher> watch(std::shared_ptr<ttrpc::Loop> loop, const Cgroup& cgroup,
+                                           std::function<void()> killed);
+  ~OomWatcher();
+
+  /// Looks now, on the loop's thread: an exit must not be told before the kill that caused it.
+  void check();
+  /// No call after this, from the loop's thread or when it has forgotten.
+  void stop();
+
+ private:
+  OomWatcher(std::shared_ptr<ttrpc::Loop> loop, std::string file, UniqueFd fd,
+             std::function<void()> killed)
+      : loop_(std::move(loop)),
+        file_(std::move(file)),
+        fd_(std::move(fd)),
+        killed_(std::move(killed)) {}
+  void ready();
+
+  const std::shared_ptr<ttrpc::Loop> loop_;
+  const std::string file_;  // has a line "oom_kill N"
+  const UniqueFd fd_;       // an eventfd or an inotify descriptor
+  const std::function<void()> killed_;
+  ttrpc::Loop::Id source_ = 0;
+  uint64_t seen_ = 0;
+};
+
+}  // namespace berth::shim

@@ -1,0 +1,98 @@
+#include "runtime.h"
+
+#include "files.h"
+#include "spec.h"
+
+namespace berth::shim {
+namespace {
+
+std::string trimmed(std::string text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  return text;
+}
+
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+std::string from_start(int fd) {
+  ::lseek(fd, 0, SEEK_SET);
+  return read_all(fd, 64 << 10);
+}
+
+}  // namespace
+
+Runtime::Runtime(Children* children, const RuntimeOptions& options, const std::string& ns,
+                 std::string bundle)
+    : children_(children),
+      options_(options),
+      root_(options.root + "/" + ns),
+      bundle_(std::move(bundle)) {}
+
+bool Runtime::native() const {
+  const std::string_view binary = options_.binary;
+  const std::string_view name = binary.substr(binary.rfind('/') + 1);
+  return name == "runc" || name == "crun";
+}
+
+Status Runtime::run(std::string_view what, std::vector<std::string> arguments, RuntimeIo io) const {
+  // The runtime opens its log by name; a file without one leaves nothing behind.
+  BERTH_ASSIGN_OR_RETURN(const UniqueFd log, memory_file("runtime-log"));
+  BERTH_ASSIGN_OR_RETURN(const UniqueFd output, memory_file("runtime-output"));
+  Command command;
+  command.program = options_.binary;
+  command.directory = bundle_;
+  command.arguments = {
+      "--root",       root_,
+      "--log",        "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(log.get()),
+      "--log-format", "json"};
+  if (options_.systemd_cgroup) command.arguments.emplace_back("--systemd-cgroup");
+  for (std::string& argument : arguments) command.arguments.push_back(std::move(argument));
+  command.in = io.in;
+  command.out = io.out >= 0 ? io.out : output.get();
+  command.err = io.err >= 0 ? io.err : output.get();
+  const auto exit = children_->run(command);
+  if (!exit.ok()) {
+    return unknown_error(
+        std::string(what) +
+        ": unable to retrieve OCI runtime error (it has not run): " + exit.status().message());
+  }
+  if (exit->status == 0) return {};
+  std::string words = last_error(from_start(log.get()));
+  if (words.empty()) {
+    words = options_.binary + " did not terminate successfully: exit status " +
+            std::to_string(exit->status) + ": " + trimmed(from_start(output.get()));
+  }
+  return unknown_error(std::string(what) + ": " + words);
+}
+
+Status kill_error(const Status& failure) {
+  const std::string& text = failure.message();
+  if (failure.ok()) return failure;
+  if (contains(text, "process already finished") || contains(text, "container not running") ||
+      contains(text, "no such process")) {
+    return not_found("process already finished: not found");
+  }
+  if (contains(text, "no such container") || contains(text, "does not exist")) {
+    return not_found("no such container: not found");
+  }
+  return unknown_error("unknown error after kill: " + text);
+}
+
+Status Runtime::kill(const std::string& id, uint32_t signal, bool all) const {
+  std::vector<std::string> arguments = {"kill"};
+  if (all) arguments.emplace_back("--all");
+  arguments.insert(arguments.end(), {id, std::to_string(signal)});
+  return kill_error(run("OCI runtime kill failed", std::move(arguments)));
+}
+
+Status Runtime::remove(const std::string& id, bool force) const {
+  std::vector<std::string> arguments = {"delete"};
+  if (force) arguments.emplace_back("--force");
+  arguments.push_back(id);
+  const Status status = run("OCI runtime delete failed", std::move(arguments));
+  if (contains(status.message(), "does not exist")) return {};
+  return status;
+}
+
+}  // namespace berth::shim

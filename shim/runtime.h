@@ -1,0 +1,48 @@
+// The OCI runtime, runc or crun, as a command.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bundle.h"
+#include "children.h"
+
+namespace berth::shim {
+
+/// The descriptors of the program, borrowed; -1 is /dev/null for the first and is collected for
+/// error messages for the others.
+struct RuntimeIo {
+  int in = -1;
+  int out = -1;
+  int err = -1;
+};
+
+class Runtime {
+ public:
+  Runtime(Children* children, const RuntimeOptions& options, const std::string& ns,
+          std::string bundle);
+
+  /// Runs one command to its end. A failure has the runtime's own words, after `what` ("OCI runtime
+  /// create failed") as containerd's clients know it; its code is UNKNOWN.
+  Status run(std::string_view what, std::vector<std::string> arguments, RuntimeIo io = {}) const;
+
+  /// A signal for the first process or, with `all`, for every one. NOT_FOUND when there is none.
+  Status kill(const std::string& id, uint32_t signal, bool all) const;
+  /// OK also when there is no such container.
+  Status remove(const std::string& id, bool force) const;
+
+  const RuntimeOptions& options() const { return options_; }
+  /// runc and crun: the pids that they tell are the container's own processes.
+  bool native() const;
+
+ private:
+  Children* const children_;
+  const RuntimeOptions options_;
+  const std::string root_;
+  const std::string bundle_;
+};
+
+/// What a failed `kill` of a runtime means to containerd's clients.
+Status kill_error(const Status& failure);
+
+}  // namespace berth::shim
