@@ -33,6 +33,7 @@ struct Process {
   bool starting = false;
   bool started = false;
   bool removed = false;
+  bool input_closed = false;  // also before there is an input
   /// Set when it was reaped. Until `told` nobody is told of it: its start comes first, and the ends
   /// of execs come before that of the first process.
   std::optional<Exit> exit;

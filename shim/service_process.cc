@@ -120,6 +120,8 @@ Status Service::start_exec(Container& container, Process& process) {
   close_streams.dismiss();
   const std::lock_guard lock(mutex_);
   process.stdio = stdio;
+  // A client with a short input may be done before its process has begun.
+  if (process.input_closed) stdio->close_input();
   process.started = true;
   process.spec = std::string();
   events::TaskExecStarted event;
@@ -212,9 +214,10 @@ Status Service::close_io(std::string_view bytes, std::string*) {
   const std::lock_guard lock(mutex_);
   auto found = find_locked(request.id(), request.exec_id());
   if (!found.ok()) return found.status();
-  if (const auto& stdio = found->second->stdio; stdio != nullptr && request.stdin()) {
-    stdio->close_input();
-  }
+  if (!request.stdin()) return {};
+  Process& process = *found->second;
+  process.input_closed = true;
+  if (process.stdio != nullptr) process.stdio->close_input();
   return {};
 }
 
