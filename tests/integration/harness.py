@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Runs scenario files against berthd and against containerd and compares what a user sees.
 
-    harness.py --berthd build/dev/bin/berthd [--raw-call PROGRAM] [--client 1.6|2.x] [--only berthd|peer] [-v] SCENARIO...
+    harness.py --berthd build/dev/bin/berthd [--raw-call PROGRAM] [--client 1.6|2.x] [--only berthd|peer] [--shim FOLDER] [-v]
+               SCENARIO...
 
 See scenario.py for the language. Exit code 0: passed, 1: failed, 77: skipped, with the reason on the last line.
 Needs root. Leaves nothing behind, whatever happens.
@@ -35,7 +36,7 @@ class Failed(Exception):
 class Run:
     """One run of a scenario on one daemon: its transcript is what is compared."""
 
-    def __init__(self, scenario, value, kind, program, client, extra, verbose, raw_call):
+    def __init__(self, scenario, value, kind, program, client, extra, verbose, raw_call, shim=""):
         self.scenario, self.value, self.verbose = scenario, value, verbose
         self.folder = tempfile.mkdtemp(prefix="bit-", dir="/tmp")
         self.work = os.path.join(self.folder, "work")
@@ -45,6 +46,7 @@ class Run:
         os.symlink(client, os.path.join(self.bin, "ctr"))
         os.symlink(raw_call, os.path.join(self.bin, "raw_call"))
         path = os.path.dirname(program) if kind == "containerd" and program != "/usr/bin/containerd" else ""
+        path = shim or path
         self.daemon = Daemon(kind, program, self.folder, extra, path)
         self.daemon.without_unified_cgroup = scenario.without_unified_cgroup
         self.daemon.berthd_config = scenario.berthd_config
@@ -214,14 +216,20 @@ def run_scenario(path, args, client, peer):
                 theirs = Run(scenario, value, "containerd", peer, client, (), args.verbose, args.raw_call).go()
         except Failed as failure:
             raise Failed("the scenario does not hold for containerd itself; %s" % failure) from None
+        if args.shim and peer and args.only != "berthd" and not scenario.berthd_only:
+            swapped = Run(scenario, value, "containerd", peer, client, (), args.verbose, args.raw_call, args.shim).go()
+            differences = compare("containerd with our shim", "with its own", swapped, theirs)
+            if differences:
+                raise Failed("the shims differ:\n  - " + "\n  - ".join(differences))
         if args.only != "peer":
-            ours = Run(scenario, value, "berthd", args.berthd, client, extra, args.verbose, args.raw_call).go()
+            ours = Run(scenario, value, "berthd", args.berthd, client, extra, args.verbose, args.raw_call, args.shim).go()
             if theirs:
                 differences = compare("berthd", "containerd", ours, theirs)
                 if differences:
                     raise Failed("berthd and containerd differ:\n  - " + "\n  - ".join(differences))
             if scenario.kill_between_steps:
-                again = Run(scenario, value, "berthd", args.berthd, client, extra, args.verbose, args.raw_call).go(True)
+                again = Run(scenario, value, "berthd", args.berthd, client, extra, args.verbose, args.raw_call,
+                            args.shim).go(True)
                 differences = compare("killed between steps", "undisturbed", again, ours)
                 if differences:
                     raise Failed("kill -9 between the steps shows:\n  - " + "\n  - ".join(differences))
@@ -235,11 +243,15 @@ def main():
     parser.add_argument("--raw-call", help="the program tools/raw_call; tests/raw_call beside berthd's folder")
     parser.add_argument("--client", choices=["1.6", "2.x"], default="1.6")
     parser.add_argument("--only", choices=["berthd", "peer"])
+    parser.add_argument("--shim", default="", help="a folder with the containerd-shim-runc-v2 to use: berthd's run and one more of "
+                        "containerd's use it, and both are compared with containerd and its own shim")
     parser.add_argument("-v", "--verbose", action="store_true")
     args = parser.parse_args()
     args.berthd = os.path.abspath(args.berthd)
     args.raw_call = os.path.abspath(
         args.raw_call or os.path.join(os.path.dirname(args.berthd), "../tests/raw_call"))
+
+    args.shim = os.path.abspath(args.shim) if args.shim else ""
 
     if os.geteuid() != 0:
         print("SKIPPED: needs root")
