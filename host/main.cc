@@ -15,6 +15,7 @@
 #include "lifecycle/discover.h"
 #include "lifecycle/plugin_set.h"
 #include "ops/crash.h"
+#include "ops/memory.h"
 #include "rpc/router.h"
 
 namespace {
@@ -80,6 +81,7 @@ int check_config(const berth::config::Config& config) {
 
 int main(int argc, char** argv) {
   close_inherited_descriptors();
+  berth::ops::keep_heap_in_one_place();
 
   CLI::App app{"berthd: a container daemon made of plugins"};
   berth::DaemonOptions options;

@@ -33,6 +33,8 @@ size_t release(const Mapping& mapping) {
 
 }  // namespace
 
+void keep_heap_in_one_place() { ::mallopt(M_ARENA_MAX, 1); }
+
 size_t release_start_pages() {
   ::malloc_trim(0);
   size_t released = 0;

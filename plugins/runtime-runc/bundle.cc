@@ -29,6 +29,18 @@ Status make_parent(const std::string& path, mode_t mode) {
   return made.code() == Code::kAlreadyExists ? Status() : made;
 }
 
+Status write_all(int fd, std::string_view bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return errno_status(errno, "write " + path);
+    bytes.remove_prefix(static_cast<size_t>(written));
+  }
+  return {};
+}
+
+}  // namespace
+
 Status remove_tree(const std::string& path) {
   const std::filesystem::path original(path);
   const std::filesystem::path hidden =
@@ -43,18 +55,6 @@ Status remove_tree(const std::string& path) {
   if (error) return errno_status(error.value(), "remove " + hidden.string());
   return {};
 }
-
-Status write_all(int fd, std::string_view bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return errno_status(errno, "write " + path);
-    bytes.remove_prefix(static_cast<size_t>(written));
-  }
-  return {};
-}
-
-}  // namespace
 
 Status validate_identifier(std::string_view what, std::string_view id) {
   const auto invalid = [&](const std::string& why) {

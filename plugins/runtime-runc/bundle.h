@@ -45,6 +45,8 @@ class Bundle {
   const std::string& path() const { return path_; }
   std::string file(std::string_view name) const { return path_ + "/" + std::string(name); }
   std::string rootfs() const { return file("rootfs"); }
+  /// A directory for what is too large for `path`, which may be in memory.
+  const std::string& work() const { return work_; }
 
   /// Replaces a file of the bundle as a whole: readers see the old or the new bytes.
   Status write(std::string_view name, std::string_view bytes, mode_t mode = 0600) const;
@@ -61,6 +63,9 @@ class Bundle {
   std::string path_;
   std::string work_;
 };
+
+/// Removes a directory with all that is below it; absent is success.
+Status remove_tree(const std::string& path);
 
 /// The group that the root of the container is, outside; 0 without a user namespace or when `spec`
 /// cannot be read.

@@ -143,12 +143,6 @@ Status TaskRuntime::create(const Context& context, const tasks_api::CreateTaskRe
   // The container first: a name that no container can have is NOT_FOUND, as in containerd.
   BERTH_ASSIGN_OR_RETURN(const Container container, peers_.containers->get(context, key.id));
   BERTH_RETURN_IF_ERROR(validate_identifier("task id", key.id));
-  if (request.has_checkpoint()) {
-    return unimplemented(
-        "create task " + key.id +
-        " from a checkpoint in the content store: unpack it and pass its directory as "
-        "criu_image_path of the options");
-  }
   const int64_t patience = ttrpc::monotonic_ns() + kNamePatience.count();
   BERTH_ASSIGN_OR_RETURN(auto reservation,
                          table_.reserve(key, std::min(context.deadline(), patience)));
@@ -165,6 +159,10 @@ Status TaskRuntime::create(const Context& context, const tasks_api::CreateTaskRe
     if (const Status removed = bundle.remove(); !removed.ok())
       log(LogLevel::kError, removed.message());
   });
+  std::string checkpoint = runc_options.criu_image_path();
+  if (request.has_checkpoint()) {
+    BERTH_ASSIGN_OR_RETURN(checkpoint, fetch_checkpoint(context, bundle, request.checkpoint()));
+  }
   const std::string runtime =
       request.runtime_path().empty() ? container.runtime().name() : request.runtime_path();
   BERTH_ASSIGN_OR_RETURN(const std::shared_ptr<Task> task,
@@ -178,7 +176,7 @@ Status TaskRuntime::create(const Context& context, const tasks_api::CreateTaskRe
   create.set_stdin(request.stdin());
   create.set_stdout(request.stdout());
   create.set_stderr(request.stderr());
-  create.set_checkpoint(runc_options.criu_image_path());
+  create.set_checkpoint(checkpoint);
   if (!options.type_url().empty()) *create.mutable_options() = options;
   uint32_t pid = 0;
   if (const Status status = create_in_shim(context, *task, create, &pid); !status.ok()) {

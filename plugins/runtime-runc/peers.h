@@ -7,6 +7,7 @@
 #include <string>
 
 #include "containerd/services/containers/v1/containers.pb.h"
+#include "containerd/types/descriptor.pb.h"
 #include "google/protobuf/message.h"
 
 namespace berth::runtime {
@@ -30,11 +31,29 @@ class EventSink {
                        const google::protobuf::Message& event) = 0;
 };
 
+/// Checkpoints as blobs. May block; any thread.
+class CheckpointStore {
+ public:
+  virtual ~CheckpointStore() = default;
+  /// Puts all files of `directory` into the store as one tar; `ref` names the write.
+  virtual Result<containerd::types::Descriptor> put_files(const Context& context,
+                                                          const std::string& directory,
+                                                          const std::string& ref) = 0;
+  /// Puts the container's specification, a google.protobuf.Any on the wire, into the store.
+  virtual Result<containerd::types::Descriptor> put_spec(const Context& context,
+                                                         std::string_view spec,
+                                                         const std::string& ref) = 0;
+  /// Extracts what put_files() stored into `directory`. NOT_FOUND when there is no such blob.
+  virtual Status get_files(const Context& context, const containerd::types::Descriptor& files,
+                           const std::string& directory) = 0;
+};
+
 enum class LogLevel { kDebug, kInfo, kWarn, kError };
 
 struct Peers {
   ContainerSource* containers = nullptr;
   EventSink* events = nullptr;
+  CheckpointStore* checkpoints = nullptr;  // none without a differ
   /// Runs work on a thread that may block; false when there is none.
   std::function<bool(std::function<void()>)> spawn;
   std::function<void(LogLevel level, std::string_view text)> log;

@@ -5,6 +5,7 @@
 #include "containerd/events/task.pb.h"
 #include "containerd/services/containers/v1/containers.berth.h"
 #include "containerd/services/events/v1/events.berth.h"
+#include "content_checkpoints.h"
 #include "settings.h"
 #include "tasks_service.h"
 
@@ -80,9 +81,12 @@ class RuntimePlugin {
         events_client_(self.connect_to<ExchangeEvents::Client>("events")),
         containers_(self.connect_to<MetadataContainers::Client>("containers")),
         events_(self, events_client_),
+        has_differ_(static_cast<bool>(self.connect("differ"))),
+        checkpoints_(self.connect_to<ContentCheckpoints::Diff>("differ"),
+                     self.connect_to<ContentCheckpoints::Content>("content")),
         runtime_(
             std::move(settings), std::move(loop),
-            {&containers_, &events_,
+            {&containers_, &events_, has_differ_ ? &checkpoints_ : nullptr,
              [self](std::function<void()> work) { return self.spawn(std::move(work)); },
              [self](LogLevel level, std::string_view text) { write_log(self, level, text); }}) {}
 
@@ -120,6 +124,8 @@ class RuntimePlugin {
   ExchangeEvents::Client events_client_;
   MetadataContainers containers_;
   ExchangeEvents events_;
+  const bool has_differ_;
+  ContentCheckpoints checkpoints_;
   TaskRuntime runtime_;
   TasksService tasks_{&runtime_};
   RuntimeInfoService info_{&runtime_};

@@ -52,6 +52,7 @@ class TaskRuntime {
   Result<std::shared_ptr<Task>> find(const Context& context, const std::string& id) const;
   std::vector<std::shared_ptr<Task>> list(std::string_view ns) const { return table_.list(ns); }
   const ShimLauncher& launcher() const { return launcher_; }
+  const Peers& peers() const { return peers_; }
   const RuntimeSettings& settings() const { return settings_; }
 
  private:
@@ -65,6 +66,9 @@ class TaskRuntime {
                                  const google::protobuf::Any& options) const;
   Status create_in_shim(const Context& context, Task& task,
                         const shim_api::CreateTaskRequest& request, uint32_t* pid);
+  /// Extracts a checkpoint below the bundle, which it goes with; returns the directory.
+  Result<std::string> fetch_checkpoint(const Context& context, const Bundle& bundle,
+                                       const containerd::types::Descriptor& files) const;
   void abandon(Task& task);  // after a failed create
   Result<std::unique_ptr<ShimLog>> open_log(const Bundle& bundle);
   void watch(const std::shared_ptr<Task>& task);

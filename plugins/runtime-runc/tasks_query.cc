@@ -1,9 +1,8 @@
-// The methods that ask many shims at once, and the one that makes an image of a task.
+// The methods that ask many shims at once.
 #include <berth/filter.h>
 
 #include <filesystem>
 
-#include "containerd/types/runc/options/oci.pb.h"
 #include "tasks_service.h"
 
 namespace berth::runtime {
@@ -102,28 +101,6 @@ Status TasksService::Metrics(Context& context, const tasks_api::MetricsRequest& 
     *metric->mutable_data() = replies[i].second.stats();
   }
   return {};
-}
-
-Status TasksService::Checkpoint(Context& context, const tasks_api::CheckpointTaskRequest& request,
-                                tasks_api::CheckpointTaskResponse* /*response*/) {
-  containerd::runc::v1::CheckpointOptions options;
-  if (request.has_options() &&
-      (!request.options().type_url().ends_with("containerd.runc.v1.CheckpointOptions") ||
-       !options.ParseFromString(request.options().value()))) {
-    return invalid_argument("checkpoint task " + request.container_id() +
-                            ": invalid task checkpoint option of type \"" +
-                            request.options().type_url() + "\"");
-  }
-  if (options.image_path().empty()) {
-    return unimplemented("checkpoint task " + request.container_id() +
-                         " into the content store: pass a directory as image_path of the options");
-  }
-  shim_api::CheckpointTaskRequest checkpoint;
-  checkpoint.set_id(request.container_id());
-  checkpoint.set_path(options.image_path());
-  *checkpoint.mutable_options() = request.options();
-  google::protobuf::Empty empty;
-  return pass(context, request.container_id(), "Checkpoint", checkpoint, &empty);
 }
 
 }  // namespace berth::runtime

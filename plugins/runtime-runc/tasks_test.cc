@@ -5,6 +5,7 @@
 #include <functional>
 #include <set>
 
+#include "containerd/types/runc/options/oci.pb.h"
 #include "testing.h"
 
 namespace berth::runtime {
@@ -358,6 +359,70 @@ TEST_F(TasksTest, ShimThatEndsByItselfAfterItsTaskIsNotBuried) {
   std::this_thread::sleep_for(300ms);
   EXPECT_TRUE(daemon->events.wait_for(0).empty());
   EXPECT_EQ(actions(), "start\n");
+}
+
+TEST_F(TasksTest, CheckpointGoesIntoTheContentStoreOrIntoADirectory) {
+  ASSERT_TRUE(create().ok());
+  std::string path;
+  shim->on("Checkpoint", [&](const ttrpc::Request& request, const ttrpc::Responder& responder) {
+    shim_api::CheckpointTaskRequest checkpoint;
+    EXPECT_TRUE(checkpoint.ParseFromString(request.payload));
+    path = checkpoint.path();
+    std::ofstream(path + "/inventory.img") << "x";
+    responder.finish({}, "");
+  });
+  tasks_api::CheckpointTaskRequest request;
+  request.set_container_id("c1");
+  tasks_api::CheckpointTaskResponse response;
+  const Status stored = daemon->tasks->Checkpoint(daemon->context, request, &response);
+  ASSERT_TRUE(stored.ok()) << stored.to_string();
+  EXPECT_EQ(daemon->checkpoints.files, std::vector<std::string>{"inventory.img"});
+  google::protobuf::Any spec;
+  ASSERT_TRUE(spec.ParseFromString(daemon->checkpoints.spec));
+  EXPECT_EQ(spec.value(), daemon->containers.records["c1"].spec().value());
+  ASSERT_EQ(response.descriptors_size(), 2);  // in this order
+  EXPECT_EQ(response.descriptors(0).digest(), "sha256:files of checkpoint-c1");
+  EXPECT_EQ(response.descriptors(1).digest(), "sha256:spec of checkpoint-c1-spec");
+  EXPECT_FALSE(std::filesystem::exists(path)) << "the copy in the content store is enough";
+
+  containerd::runc::v1::CheckpointOptions options;
+  options.set_image_path(daemon->folder.path());
+  request.mutable_options()->set_type_url("containerd.runc.v1.CheckpointOptions");
+  request.mutable_options()->set_value(options.SerializeAsString());
+  response.Clear();
+  ASSERT_TRUE(daemon->tasks->Checkpoint(daemon->context, request, &response).ok());
+  EXPECT_EQ(path, daemon->folder.path());
+  EXPECT_EQ(response.descriptors_size(), 0);
+}
+
+TEST_F(TasksTest, TaskIsCreatedFromACheckpointOfTheContentStore) {
+  std::string path;
+  std::string page;
+  shim->on("Create", [&](const ttrpc::Request& request, const ttrpc::Responder& responder) {
+    shim_api::CreateTaskRequest create;
+    EXPECT_TRUE(create.ParseFromString(request.payload));
+    path = create.checkpoint();
+    std::getline(std::ifstream(path + "/pages-1.img"), page);
+    responder.finish({}, "");
+  });
+  tasks_api::CreateTaskRequest request;
+  request.set_container_id("c1");
+  request.mutable_checkpoint()->set_digest("sha256:unknown");
+  tasks_api::CreateTaskResponse response;
+  const Status missing = daemon->tasks->Create(daemon->context, request, &response);
+  EXPECT_EQ(missing.code(), Code::kNotFound);
+  EXPECT_NE(missing.message().find("create task c1 from checkpoint sha256:unknown"),
+            std::string::npos)
+      << missing.message();
+  EXPECT_FALSE(std::filesystem::exists(daemon->bundle("c1")));
+
+  request.mutable_checkpoint()->set_digest("sha256:known");
+  ASSERT_TRUE(daemon->tasks->Create(daemon->context, request, &response).ok());
+  EXPECT_EQ(page, "memory");
+  shim->answer("Delete", {}, shim_api::DeleteResponse());
+  tasks_api::DeleteResponse removed;
+  ASSERT_TRUE(remove(&removed).ok());
+  EXPECT_TRUE(eventually([&] { return !std::filesystem::exists(path); }));
 }
 
 TEST_F(TasksTest, RequestsAreCheckedBeforeAnyShimIsAsked) {

@@ -84,6 +84,36 @@ class TestEvents final : public EventSink {
   std::vector<std::string> details_;
 };
 
+/// Keeps "checkpoints" as the names of the files that were in the directory.
+class TestCheckpoints final : public CheckpointStore {
+ public:
+  Result<containerd::types::Descriptor> put_files(const Context& /*context*/,
+                                                  const std::string& directory,
+                                                  const std::string& ref) override {
+    for (const auto& file : std::filesystem::directory_iterator(directory))
+      files.push_back(file.path().filename());
+    containerd::types::Descriptor descriptor;
+    descriptor.set_digest("sha256:files of " + ref);
+    return descriptor;
+  }
+  Result<containerd::types::Descriptor> put_spec(const Context& /*context*/, std::string_view bytes,
+                                                 const std::string& ref) override {
+    spec = bytes;
+    containerd::types::Descriptor descriptor;
+    descriptor.set_digest("sha256:spec of " + ref);
+    return descriptor;
+  }
+  Status get_files(const Context& /*context*/, const containerd::types::Descriptor& descriptor,
+                   const std::string& directory) override {
+    if (descriptor.digest() != "sha256:known") return not_found("blob " + descriptor.digest());
+    std::ofstream(directory + "/pages-1.img") << "memory";
+    return {};
+  }
+
+  std::vector<std::string> files;
+  std::string spec;
+};
+
 /// A daemon's worth of surroundings for a TaskRuntime, which can be restarted.
 class TestDaemon {
  public:
@@ -125,7 +155,7 @@ class TestDaemon {
   void start() {
     runtime = std::make_unique<TaskRuntime>(
         settings, loop,
-        Peers{&containers, &events,
+        Peers{&containers, &events, &checkpoints,
               [](std::function<void()> work) {
                 std::thread(std::move(work)).detach();  // the runtime waits for what it started
                 return true;
@@ -169,6 +199,7 @@ class TestDaemon {
   std::shared_ptr<ttrpc::Loop> loop;
   RuntimeSettings settings;
   TestContainers containers;
+  TestCheckpoints checkpoints;
   TestEvents events;
   std::mutex log_mutex;
   std::vector<std::string> log;
