@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 
@@ -66,6 +67,7 @@ std::shared_ptr<OomWatcher> OomWatcher::watch(std::shared_ptr<ttrpc::Loop> loop,
       });
   if (!source.ok()) return nullptr;
   watcher->source_ = *source;
+  watcher->seen_ = static_cast<uint64_t>(std::max<int64_t>(kills(watcher->file_), 0));
   return watcher;
 }
 

@@ -140,17 +140,18 @@ Status Service::start(std::string_view bytes, std::string* out) {
   const auto& [container, process] = found;
   const std::lock_guard operation(process->operation);
   const bool is_exec = process != container->init;
+  bool too_late = false;
   {
     const std::lock_guard lock(mutex_);
     if (process->removed) return not_found("process does not exist: not found");
-    if (process->exit || (is_exec && container->init->exit)) {
-      return unknown_error("cannot start a stopped process");
-    }
+    if (process->exit) return unknown_error("cannot start a stopped process");
     if (process->started) return unknown_error("cannot start a running process");
     process->starting = true;
+    too_late = is_exec && container->init->exit;
   }
-  const Status status =
-      is_exec ? start_exec(*container, *process) : start_init(*container, *process);
+  const Status status = too_late  ? unknown_error("cannot start a stopped process")
+                        : is_exec ? start_exec(*container, *process)
+                                  : start_init(*container, *process);
   task::StartResponse response;
   {
     const std::lock_guard lock(mutex_);
