@@ -35,7 +35,7 @@ done
 case $action in
   create) (trap 'exit 9' TERM; while ! test -e $bundle/go; do sleep 0.01; done; exec sh $bundle/program) & echo -n $! >$pid_file;;
   start) touch go; sleep 0.3;;
-  exec) program=$(cat $process); sh -c "$program" & echo -n $! >$pid_file;;
+  exec) program=$(cat $process); (sh -c "$program" & echo -n $! >$pid_file); sleep 0.05;;
 esac
 exit 0
 )";
