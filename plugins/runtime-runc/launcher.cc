@@ -96,6 +96,7 @@ Result<std::string> ShimLauncher::resolve(const std::string& runtime) const {
                          "`io.containerd.runc.v2` or a full path to the binary");
   }
   std::vector<std::string> folders = settings_.shim_path;
+  folders.insert(folders.end(), settings_.own.begin(), settings_.own.end());
   for (std::string& folder : split(settings_.path, ':')) folders.push_back(std::move(folder));
   folders.push_back(settings_.beside);
   for (const std::string& folder : folders) {

@@ -24,7 +24,8 @@ struct ExitStatus {
 ExitStatus killed_now(uint32_t pid);
 
 struct LauncherSettings {
-  std::vector<std::string> shim_path;  // folders searched before those of PATH
+  std::vector<std::string> shim_path;  // folders searched first
+  std::vector<std::string> own;        // folders of the daemon's own shims, preferred to PATH
   std::string path;                    // PATH of the daemon
   std::string beside;                  // the folder of the daemon's own program
   std::string address;                 // of the daemon's gRPC socket

@@ -189,6 +189,21 @@ TEST_F(Launcher, FindsAProgramOrSaysWhatIsMissing) {
   EXPECT_EQ(launcher.resolve("io.example.none.v1").status().message(),
             "runtime \"io.example.none.v1\" binary not installed \"containerd-shim-none-v1\": file "
             "does not exist");
+  // Berth's own comes before that of PATH, and what an administrator names before both.
+  const std::string own = folder / "own";
+  const std::string named = folder / "named";
+  for (const std::string& place : {own, named}) {
+    std::filesystem::create_directory(place);
+    std::filesystem::copy(path, place + "/containerd-shim-test-v1");
+  }
+  settings.path = folder.path();
+  settings.shim_path = {};
+  settings.own = {own};
+  EXPECT_EQ(*ShimLauncher(settings).resolve("io.example.test.v1"),
+            own + "/containerd-shim-test-v1");
+  settings.shim_path = {named};
+  EXPECT_EQ(*ShimLauncher(settings).resolve("io.example.test.v1"),
+            named + "/containerd-shim-test-v1");
   EXPECT_FALSE(launcher.resolve("/no/such/shim").ok());
   EXPECT_FALSE(launcher.resolve("relative/shim").ok());
   EXPECT_FALSE(launcher.resolve("").ok());

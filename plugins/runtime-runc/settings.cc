@@ -76,6 +76,8 @@ Result<RuntimeSettings> read_settings(const Lookup& config, const Lookup& proper
   launcher.daemon_version = property("version");
   launcher.publish_binary = own_program();
   launcher.beside = launcher.publish_binary.substr(0, launcher.publish_binary.rfind('/'));
+  // Berth's own shims, in a build folder and as installed.
+  launcher.own = {launcher.beside + "/shim", launcher.beside + "/../libexec/berth"};
   const char* const path = std::getenv("PATH");
   launcher.path =
       path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
