@@ -47,9 +47,10 @@ class Run:
         os.symlink(raw_call, os.path.join(self.bin, "raw_call"))
         path = os.path.dirname(program) if kind == "containerd" and program != "/usr/bin/containerd" else ""
         path = shim or path
+        chosen = ['[plugins."io.containerd.runtime.v2.task"]', 'shim_path = ["%s"]' % shim] if shim and kind == "berthd" else []
         self.daemon = Daemon(kind, program, self.folder, extra, path)
         self.daemon.without_unified_cgroup = scenario.without_unified_cgroup
-        self.daemon.berthd_config = scenario.berthd_config
+        self.daemon.berthd_config = scenario.berthd_config + chosen
         self.environment = {
             "PATH": self.bin + ":" + os.environ["PATH"], "HOME": self.work, "LC_ALL": "C", "TZ": "UTC",
             "CONTAINERD_ADDRESS": self.daemon.address, "CONTAINERD_NAMESPACE": NAMESPACE,
