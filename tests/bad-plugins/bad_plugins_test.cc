@@ -96,7 +96,8 @@ TEST_P(BadPlugin, IsReportedAndTheDaemonServesWithoutIt) {
     std::vector<std::string> responses;
     const auto status = client.call("/" + GetParam().service + "/Do", std::string(), &responses);
     EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
-    EXPECT_EQ(status.error_message(), with_dir(GetParam().told, plugins_.path()));
+    EXPECT_EQ(status.error_message(),
+              with_dir(GetParam().told, plugins_.path()) + ": not implemented");
   }
   daemon.process().kill(SIGTERM);
   EXPECT_EQ(daemon.process().wait(15'000).exit_code, 0) << daemon.log();
