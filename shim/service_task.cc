@@ -239,7 +239,8 @@ Status Service::checkpoint(std::string_view bytes, std::string*) {
 
 Status Service::remove_init(const Found& found) {
   constexpr int kDrainSeconds = 2;
-  const auto& [container, init] = found;
+  const auto& container = found.first;
+  const auto& init = found.second;  // no structured binding: clang lets no lambda capture one
   bool started = false;
   {
     std::unique_lock lock(mutex_);
