@@ -51,6 +51,13 @@ DaemonProcess::DaemonProcess(Kind kind, const std::string& program, const std::s
   std::vector<std::string> arguments = {
       program,     "--root", directory_ + "/root", "--state", directory_ + "/state",
       "--address", address_, "--log-level",        "error"};
+  if (kind == Kind::kBerth) {
+    // The shim that containerd uses too, and not Berth's own: what is compared is the daemons.
+    const std::string config = directory_ + "/config.toml";
+    std::ofstream(config)
+        << "version = 3\n[plugins.\"io.containerd.runtime.v2.task\"]\nshim_path = [\"/usr/bin\"]\n";
+    arguments.insert(arguments.end(), {"--config", config});
+  }
   if (kind == Kind::kContainerd) {
     // The plugins of Kubernetes are of no use here; without them it starts faster and is smaller.
     const std::string config = directory_ + "/config.toml";
