@@ -1,5 +1,6 @@
 #include "files.h"
 
+#include <berth/spawn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -8,20 +9,6 @@
 #include <array>
 
 namespace berth::shim {
-namespace {
-
-Status write_all(int fd, std::string_view content, const std::string& path) {
-  while (!content.empty()) {
-    const ssize_t written = ::write(fd, content.data(), content.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return errno_status(errno, "write " + path);
-    content.remove_prefix(static_cast<size_t>(written));
-  }
-  return {};
-}
-
-}  // namespace
-
 std::string read_all(int fd, size_t limit) {
   std::string out;
   std::array<char, 4096> buffer;

@@ -1,5 +1,6 @@
 #include "process_io.h"
 
+#include <berth/spawn.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -23,17 +24,6 @@ constexpr auto kLoggerStart = std::chrono::seconds(10);
 constexpr std::string_view kFile = "file://";
 constexpr std::string_view kBinary = "binary://";
 constexpr std::string_view kFifo = "fifo://";
-
-struct Pipe {
-  UniqueFd read;
-  UniqueFd write;
-};
-
-Result<Pipe> make_pipe() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return errno_status(errno, "make a pipe");
-  return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
 
 // %41 is A, + stays: the path of a URI.
 std::string unescape(std::string_view text) {

@@ -20,13 +20,15 @@ struct GrpcDoorOptions {
   int max_send_bytes = 16 << 20;
 };
 
-/// Serves until destroyed. gRPC's own threads only move bytes; handlers run on the bus's.
+/// Serves until destroyed. The door has a thread per lane (grpc_door.cc), half as many as cores,
+/// which moves bytes and runs handlers that do not block; the others run on the bus's threads.
 class GrpcDoor {
  public:
   static Result<std::unique_ptr<GrpcDoor>> open(const GrpcDoorOptions& options,
                                                 const Router& router);
   virtual ~GrpcDoor() = default;
-  /// No new connections; calls under way get until `deadline` (CLOCK_MONOTONIC nanoseconds).
+  /// No new connections; calls under way get until `deadline` (CLOCK_MONOTONIC nanoseconds) and are
+  /// cancelled then. Returns when the last one has ended, whether clients stay connected or not.
   virtual void close(int64_t deadline) = 0;
 };
 

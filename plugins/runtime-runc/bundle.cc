@@ -1,6 +1,6 @@
 #include "bundle.h"
 
-#include <berth/fd.h>
+#include <berth/spawn.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -27,16 +27,6 @@ Status make_directory(const std::string& path, mode_t mode) {
 Status make_parent(const std::string& path, mode_t mode) {
   const Status made = make_directory(path, mode);
   return made.code() == Code::kAlreadyExists ? Status() : made;
-}
-
-Status write_all(int fd, std::string_view bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return errno_status(errno, "write " + path);
-    bytes.remove_prefix(static_cast<size_t>(written));
-  }
-  return {};
 }
 
 }  // namespace
