@@ -23,7 +23,8 @@ namespace {
 namespace task = containerd::task::v3;
 
 // `create` makes a process that waits for a file, `start` makes the file and lingers. A second
-// process does what its specification says, which is shell here.
+// process does what its specification says, which is shell here, once the subshell that made it is
+// gone: a shell that lives reaps its children.
 constexpr const char* kRuntime = R"(#!/bin/sh
 while test $# -gt 0; do
   case "$1" in
@@ -35,7 +36,11 @@ done
 case $action in
   create) (trap 'exit 9' TERM; while ! test -e $bundle/go; do sleep 0.01; done; exec sh $bundle/program) & echo -n $! >$pid_file;;
   start) touch go; sleep 0.3;;
-  exec) program=$(cat $process); (sh -c "$program" & echo -n $! >$pid_file); sleep 0.05;;
+  exec)
+    program=$(cat $process)
+    (sh -c "until test -e $pid_file.go; do :; done; $program" & echo -n $! >$pid_file)
+    touch $pid_file.go
+    sleep 0.05;;
 esac
 exit 0
 )";
@@ -200,7 +205,7 @@ TEST_F(ExitsTest, ExecsEndBeforeTheFirstProcess) {
 }
 
 TEST_F(ExitsTest, AnExecThatEndsAtOnceIsNotMissed) {
-  create("host", "sleep 100");
+  create("host", "exec sleep 100");
   start("host");
   for (int i = 0; i < 20; ++i) {
     const std::string id = "e" + std::to_string(i);
