@@ -142,7 +142,11 @@ TEST(MountsTest, WordsBecomeFlagsAndTheRestData) {
   ASSERT_TRUE(call.ok());
   EXPECT_EQ(call->flags, 2ul);  // MS_NOSUID
   EXPECT_EQ(call->data, "lowerdir=/a:/b");
-  EXPECT_FALSE(mount_call({"ext4", "/x.img", "", {"loop"}}).ok());
+  EXPECT_FALSE(call->loop);
+  const auto looped = mount_call({"ext4", "/x.img", "", {"loop", "ro"}});
+  ASSERT_TRUE(looped.ok());
+  EXPECT_TRUE(looped->loop);
+  EXPECT_EQ(looped->data, "");
 }
 
 TEST(MountsTest, LongListsOfLayersAreShortened) {

@@ -1,5 +1,6 @@
 #include "mounts.h"
 
+#include <berth/loop_device.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -97,9 +98,17 @@ Status mount_one(const Mount& mount, const std::string& target) {
     return errno_status(errno, "enter the layers' folder " + call.directory);
   }
   const std::string attempt = "mount " + mount.source + " at " + target + " as " + mount.type;
+  std::string source = mount.source;
+  LoopDevice device;  // until the mount holds it
+  if (call.loop) {
+    auto attached = attach_loop_device(mount.source, (call.flags & MS_RDONLY) != 0);
+    if (!attached.ok()) return attached.status().with_context(attempt);
+    device = *std::move(attached);
+    source = device.path;
+  }
   const bool bind = (call.flags & MS_BIND) != 0;
   const char* const data = call.data.empty() ? nullptr : call.data.c_str();
-  const int mounted = ::mount(mount.source.c_str(), target.c_str(), bind ? "" : mount.type.c_str(),
+  const int mounted = ::mount(source.c_str(), target.c_str(), bind ? "" : mount.type.c_str(),
                               call.flags, bind ? nullptr : data);
   const int error = errno;
   if (!call.directory.empty() && ::chdir("/") != 0) return errno_status(errno, "enter /");
@@ -129,7 +138,7 @@ Result<MountCall> mount_call(const Mount& mount) {
                kind != kPropagation.end()) {
       out.propagation = kind->value;
     } else if (option == "loop") {
-      return unimplemented("mount " + mount.source + ": this shim makes no loop devices");
+      out.loop = true;
     } else if (!option.starts_with("X-containerd.")) {  // words for the daemon
       data.push_back(option);
     }

@@ -21,6 +21,7 @@ struct MountCall {
   unsigned long propagation = 0;  // set by a call of its own
   std::string data;
   std::string directory;  // paths in `data` are relative to it; empty: they are not
+  bool loop = false;      // the source is a file that needs a loop device
 };
 
 /// Options that do not fit into a page are shortened where a folder is common to the lower layers;

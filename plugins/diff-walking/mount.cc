@@ -1,5 +1,6 @@
 #include "mount.h"
 
+#include <berth/loop_device.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sched.h>
@@ -64,6 +65,15 @@ bool is_bind(const Mount& mount, const MountOptions& options) {
   return (options.flags & MS_BIND) != 0 || mount.type == "bind" || mount.type == "rbind";
 }
 
+/// The device of a mount that wants one, which becomes its source. To be held until it is mounted.
+Result<LoopDevice> attach_loop(const MountOptions& options, Mount* mount) {
+  if (!options.loop) return LoopDevice();
+  auto device = attach_loop_device(mount->source, (options.flags & MS_RDONLY) != 0);
+  if (!device.ok()) return device.status().with_context(attempt(*mount));
+  mount->source = device->path;
+  return device;
+}
+
 /// A copy of a tree that no path leads to. UNIMPLEMENTED: try it the other way.
 Result<UniqueFd> detached_bind(const Mount& mount, const MountOptions& options) {
   const bool recursive = (options.flags & MS_REC) != 0 || mount.type == "rbind";
@@ -114,7 +124,8 @@ Status configure_option(int config, const Mount& mount, const std::string& optio
 }
 
 /// A new mount of a file system that no path leads to. UNIMPLEMENTED: try it the other way.
-Result<UniqueFd> detached_file_system(const Mount& mount, const MountOptions& options) {
+Result<UniqueFd> detached_file_system(Mount mount, const MountOptions& options) {
+  BERTH_ASSIGN_OR_RETURN(const LoopDevice device, attach_loop(options, &mount));
   const std::optional<unsigned> attributes = attributes_of(options.flags);
   if (!attributes) return unimplemented("flags without counterpart");
   UniqueFd config(::fsopen(mount.type.c_str(), FSOPEN_CLOEXEC));
@@ -156,8 +167,9 @@ int mount_in(const std::string& directory, const Mount& mount, const std::string
   return error;
 }
 
-Status attach(const Mount& mount, const std::string& target) {
+Status attach(Mount mount, const std::string& target) {
   BERTH_ASSIGN_OR_RETURN(MountOptions options, parse_mount_options(mount.options));
+  BERTH_ASSIGN_OR_RETURN(const LoopDevice device, attach_loop(options, &mount));
   const std::string what = attempt(mount) + " on " + target;
   if (is_bind(mount, options)) {
     if (mount.type == "rbind") options.flags |= MS_REC;

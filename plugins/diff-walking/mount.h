@@ -31,8 +31,9 @@ struct MountOptions {
   unsigned long flags = 0;        // MS_* without propagation
   unsigned long propagation = 0;  // MS_PRIVATE and the like, with MS_REC
   std::vector<std::string> data;
+  bool loop = false;  // the source is a file that needs a loop device
 };
-/// UNIMPLEMENTED for options that need more than a mount: loop devices and id maps.
+/// UNIMPLEMENTED for options that need more than that: id maps.
 Result<MountOptions> parse_mount_options(const std::vector<std::string>& options);
 
 /// The directories that an overlay is made of. Escapes (a backslash before a colon) are undone.

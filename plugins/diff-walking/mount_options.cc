@@ -94,7 +94,9 @@ Result<MountOptions> parse_mount_options(const std::vector<std::string>& options
     } else if (const auto* kind = std::find_if(kPropagation.begin(), kPropagation.end(), named);
                kind != kPropagation.end()) {
       out.propagation |= kind->flag;
-    } else if (option == "loop" || option.starts_with("uidmap=") || option.starts_with("gidmap=") ||
+    } else if (option == "loop") {
+      out.loop = true;
+    } else if (option.starts_with("uidmap=") || option.starts_with("gidmap=") ||
                option.starts_with("X-containerd.")) {
       return unimplemented("mount with the option \"" + option +
                            "\": the differ does not support it; use a snapshotter without it");

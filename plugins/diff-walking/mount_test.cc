@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <sys/mount.h>
 
+#include <cstdlib>
+#include <thread>
+
 #include "testing.h"
 
 namespace berth::diff_walking {
@@ -23,7 +26,8 @@ TEST(MountOptionsTest, SeparatesFlagsFromData) {
   EXPECT_EQ(options->flags, 0ul + (MS_BIND | MS_REC | MS_RDONLY));
   EXPECT_EQ(options->propagation, 0ul + (MS_PRIVATE | MS_REC));
   EXPECT_THAT(options->data, ElementsAre("size=1m"));
-  EXPECT_EQ(parse_mount_options({"loop"}).status().code(), Code::kUnimplemented);
+  EXPECT_FALSE(options->loop);
+  EXPECT_TRUE(parse_mount_options({"loop"})->loop);
   EXPECT_EQ(parse_mount_options({"uidmap=0:1000:1"}).status().code(), Code::kUnimplemented);
 }
 
@@ -150,6 +154,33 @@ TEST_P(MountTest, LaterMountsGoBelowTheirTarget) {
       {{"bind", scratch_ / "base", "", {"bind"}}, {"bind", scratch_ / "source", "/sub", {"bind"}}});
   ASSERT_TRUE(tree.ok()) << tree.status().to_string();
   EXPECT_EQ(read_in(*tree, "sub/file"), "text");
+}
+
+TEST_P(MountTest, FileBehindALoopDevice) {
+  write_file(scratch_ / "tree/file", "text");
+  const std::string image = scratch_ / "image";
+  ASSERT_EQ(std::system(("mkfs.ext4 -q -d " + (scratch_ / "tree") + " " + image + " 4M").c_str()),
+            0);
+  {
+    const auto tree = mount({{"ext4", image, "", {"loop", "rw"}}});
+    ASSERT_TRUE(tree.ok()) << tree.status().to_string();
+    EXPECT_EQ(read_in(*tree, "file"), "text");
+    EXPECT_EQ(write_in(*tree, "new"), 0);
+  }
+  {
+    const auto tree = mount({{"ext4", image, "", {"loop", "ro"}}});
+    ASSERT_TRUE(tree.ok()) << tree.status().to_string();
+    EXPECT_EQ(read_in(*tree, "new"), "");
+    EXPECT_EQ(write_in(*tree, "more"), EROFS);
+  }
+  const auto missing = mount({{"ext4", scratch_ / "no-such", "", {"loop"}}});
+  EXPECT_EQ(missing.status().code(), Code::kNotFound);
+  EXPECT_THAT(missing.status().message(), HasSubstr(scratch_ / "no-such"));
+  // The kernel takes the file off some time after the last use.
+  for (int i = 0; i < 100 && testing::loop_files().find(image) != std::string::npos; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_THAT(testing::loop_files(), ::testing::Not(HasSubstr(image)));
 }
 
 TEST_P(MountTest, FailuresSayWhatAndLeaveNothing) {

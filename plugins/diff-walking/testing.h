@@ -59,6 +59,16 @@ inline std::string read_file(const std::string& path) {
   return in ? text.str() : "<no file " + path + ">";
 }
 
+/// The files behind loop devices, a line each.
+inline std::string loop_files() {
+  std::string out;
+  for (const auto& device : std::filesystem::directory_iterator("/sys/block")) {
+    const std::string file = device.path() / "loop/backing_file";
+    if (::access(file.c_str(), F_OK) == 0) out += read_file(file);
+  }
+  return out;
+}
+
 inline struct stat stat_of(const std::string& path) {
   struct stat info {};
   EXPECT_EQ(::lstat(path.c_str(), &info), 0) << path << ": " << std::strerror(errno);
