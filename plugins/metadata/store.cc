@@ -184,8 +184,11 @@ Status Store::set_durability(bool full) {
   return {};
 }
 
-// Waits for nobody, and neither readers nor writers wait for it.
+// Waits for no reader and no writer, and they do not wait for it. Two at once would be of no use:
+// SQLite refuses the second, and the leader, whose turn comes when the log is too long, must not be
+// refused.
 void Store::checkpoint(sqlite::Database& db) {
+  const std::lock_guard lock(checkpoint_mutex_);
   const int code =
       sqlite3_wal_checkpoint_v2(db.raw(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   if (code != SQLITE_OK && code != SQLITE_BUSY) {

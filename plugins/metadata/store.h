@@ -108,6 +108,8 @@ class Store {
   std::condition_variable log_grown_;
   std::vector<std::unique_ptr<Connection>> idle_readers_;  // guarded by mutex_
 
+  std::mutex checkpoint_mutex_;  // held while the log is written back; no other is taken then
+
   std::mutex number_mutex_;
   int64_t next_number_ = 0;   // guarded by number_mutex_
   int64_t number_limit_ = 0;  // guarded by number_mutex_

@@ -197,6 +197,19 @@ def find_client(generation):
     return os.path.abspath(client), os.path.abspath(peer) if os.access(peer, os.X_OK) else None, ""
 
 
+def run_peer(make):
+    """The transcript of the peer's run, which `make` makes. It has a second try, which berthd does not have: on a busy machine containerd now and then
+    loses the output of a short process or an exit event, and that is not ours to fail for."""
+    try:
+        return make().go()
+    except Failed as failure:
+        print("containerd itself failed, a second try follows; %s" % failure, flush=True)
+    try:
+        return make().go()
+    except Failed as failure:
+        raise Failed("the scenario does not hold for containerd itself; %s" % failure) from None
+
+
 def run_scenario(path, args, client, peer):
     """Returns the reason of a skip, or nothing; raises Failed."""
     with open(path) as file:
@@ -212,11 +225,8 @@ def run_scenario(path, args, client, peer):
         print("%s, ctr %s%s: %s" % (scenario.name, args.client, label, scenario.title), flush=True)
         ours = theirs = None
         extra = os.environ.get("BERTHD_FLAGS", "").split()
-        try:
-            if peer and args.only != "berthd" and not scenario.berthd_only:
-                theirs = Run(scenario, value, "containerd", peer, client, (), args.verbose, args.raw_call).go()
-        except Failed as failure:
-            raise Failed("the scenario does not hold for containerd itself; %s" % failure) from None
+        if peer and args.only != "berthd" and not scenario.berthd_only:
+            theirs = run_peer(lambda: Run(scenario, value, "containerd", peer, client, (), args.verbose, args.raw_call))
         if args.shim and peer and args.only != "berthd" and not scenario.berthd_only:
             swapped = Run(scenario, value, "containerd", peer, client, (), args.verbose, args.raw_call, args.shim).go()
             differences = compare("containerd with our shim", "with its own", swapped, theirs)
