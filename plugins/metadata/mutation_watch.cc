@@ -4,7 +4,10 @@
 
 namespace berth::metadata {
 
+// A writer wakes nobody between two bursts: on a busy store that would be a change of threads, here
+// and at each receiver, for every commit.
 void MutationWatch::changed(const Changes& changes) {
+  bool waiting = false;
   {
     std::lock_guard lock(mutex_);
     now_.mutations = changes.mutations;
@@ -14,8 +17,9 @@ void MutationWatch::changed(const Changes& changes) {
       for (Watcher& watcher : watchers_) watcher.dirty = true;
       for (Watcher& watcher : arrivals_) watcher.dirty = true;
     }
+    waiting = !pausing_;
   }
-  wake_.notify_one();
+  if (waiting) wake_.notify_one();
 }
 
 void MutationWatch::add(ServerCall call) {
@@ -48,6 +52,7 @@ void MutationWatch::stop() {
 
 void MutationWatch::loop() {
   constexpr std::chrono::milliseconds kRetry(100);  // when a receiver has not taken the last event
+  constexpr std::chrono::milliseconds kPause(20);   // changes within it are one burst
   std::unique_lock lock(mutex_);
   bool retry = false;
   while (true) {
@@ -58,11 +63,10 @@ void MutationWatch::loop() {
       }
       return false;
     };
-    if (retry) {
-      wake_.wait_for(lock, kRetry, [&] { return stopping_; });
-    } else {
-      wake_.wait(lock, due);
-    }
+    pausing_ = true;
+    wake_.wait_for(lock, retry ? kRetry : kPause, [&] { return stopping_ || !arrivals_.empty(); });
+    pausing_ = false;
+    if (!retry) wake_.wait(lock, due);
     if (stopping_) return;
     std::vector<Watcher> sending = std::move(watchers_);
     watchers_.clear();

@@ -20,7 +20,8 @@ class MutationWatch {
 
   /// Notes a commit. Called on the store's writer thread; never blocks.
   void changed(const Changes& changes);
-  /// Takes a WatchMutations call: sends the present counter, then one event per burst of changes.
+  /// Takes a WatchMutations call: sends the present counter, then one event per burst of changes:
+  /// the first change after a pause is told at once, later ones some 20 ms after it, together.
   void add(ServerCall call);
   void start();
   /// Ends all calls.
@@ -41,6 +42,7 @@ class MutationWatch {
   std::vector<Watcher> watchers_;     // guarded by mutex_, empty while loop() sends
   std::vector<Watcher> arrivals_;     // guarded by mutex_
   bool dirty_while_sending_ = false;  // guarded by mutex_
+  bool pausing_ = false;              // guarded by mutex_; loop() lets changes gather
   bool stopping_ = false;             // guarded by mutex_
   std::thread thread_;
 };

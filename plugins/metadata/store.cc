@@ -44,7 +44,7 @@ struct Store::Job {
 };
 
 Store::Store(std::string path, Options options)
-    : path_(std::move(path)), options_(std::move(options)) {}
+    : path_(std::move(path)), options_(std::move(options)), write_back_at_(kCheckpointPages) {}
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& path, Options options) {
   std::unique_ptr<Store> store(new Store(path, std::move(options)));
@@ -119,7 +119,9 @@ Status Store::write(const Mutation& mutation, Durability durability) {
     queue_.front()->wake.notify_one();
   }
   log_pages_ = wal_pages_;
-  if (log_pages_ >= kCheckpointPages) log_grown_.notify_one();
+  // What a reader held back last time waits for further growth, unless the log has begun anew.
+  if (log_pages_ < kCheckpointPages) write_back_at_ = kCheckpointPages;
+  if (log_pages_ >= write_back_at_) log_grown_.notify_one();
   return std::move(job.status);
 }
 
@@ -206,15 +208,11 @@ void Store::bound_log() {
 }
 
 void Store::checkpoint_loop() {
-  int next = kCheckpointPages;  // what a reader held back last time waits for further growth
   std::unique_lock lock(mutex_);
   while (true) {
-    log_grown_.wait(lock, [&] {
-      if (log_pages_ < kCheckpointPages) next = kCheckpointPages;  // the log has begun anew
-      return closed_ || log_pages_ >= next;
-    });
+    log_grown_.wait(lock, [&] { return closed_ || log_pages_ >= write_back_at_; });
     if (closed_) return;
-    next = log_pages_ + kCheckpointPages;
+    write_back_at_ = log_pages_ + kCheckpointPages;
     lock.unlock();
     checkpoint(checkpointer_.db());
     lock.lock();

@@ -105,6 +105,7 @@ class Store {
   std::condition_variable idle_;  // nobody leads
   bool closed_ = false;           // guarded by mutex_
   int log_pages_ = 0;             // guarded by mutex_; pages in the log
+  int write_back_at_;             // guarded by mutex_; pages at which the checkpointer goes to work
   std::condition_variable log_grown_;
   std::vector<std::unique_ptr<Connection>> idle_readers_;  // guarded by mutex_
 
