@@ -257,6 +257,8 @@ Status run_daemon(const DaemonOptions& options) {
   BERTH_ASSIGN_OR_RETURN(config::Config config,
                          config::Config::load(options.config_file, options.overrides));
   BERTH_RETURN_IF_ERROR(ops::configure_log(config.values().log_level, config.values().log_format));
+  // A burst of work, an unpack say, would else leave the heap at its largest for ever.
+  bus::workers().on_quiet(ops::trim_heap);
   Daemon daemon(options, std::move(config));
   const Status started = daemon.start();
   if (!started.ok()) return started;

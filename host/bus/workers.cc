@@ -9,6 +9,7 @@ namespace berth::bus {
 namespace {
 
 constexpr auto kIdleTime = std::chrono::seconds(10);
+constexpr auto kQuietTime = std::chrono::seconds(1);
 constexpr size_t kStackBytes = 1 << 20;
 constexpr uint32_t kHandlerLimit = 4096;
 
@@ -52,15 +53,28 @@ bool Workers::add(std::function<void()> task, uint32_t limit) {
   return true;
 }
 
+// False when there was none for a long time.
+bool Workers::wait_for_task(std::unique_lock<std::mutex>& lock) {
+  const auto arrived = [&] { return !tasks_.empty(); };
+  const uint64_t begun = begun_;
+  ++idle_;
+  bool woken = wake_.wait_for(lock, kQuietTime, arrived);
+  if (!woken && begun_ == begun && quiet_after_ != begun && quiet_) {
+    quiet_after_ = begun;
+    lock.unlock();
+    quiet_();
+    lock.lock();
+  }
+  woken = woken || wake_.wait_for(lock, kIdleTime, arrived);
+  --idle_;
+  return woken;
+}
+
 void Workers::run() {
   std::unique_lock lock(mutex_);
   while (true) {
-    if (tasks_.empty()) {
-      ++idle_;
-      const bool woken = wake_.wait_for(lock, kIdleTime, [&] { return !tasks_.empty(); });
-      --idle_;
-      if (!woken) break;
-    }
+    if (tasks_.empty() && !wait_for_task(lock)) break;
+    ++begun_;
     std::function<void()> task = std::move(tasks_.front());
     tasks_.pop_front();
     lock.unlock();

@@ -24,7 +24,12 @@ class Workers {
 
   uint32_t threads() const;
 
+  /// `quiet` runs on a worker once after each time of work, when for a second no task has been
+  /// begun; long tasks may still be under way. To be set before the first task.
+  void on_quiet(std::function<void()> quiet) { quiet_ = std::move(quiet); }
+
  private:
+  bool wait_for_task(std::unique_lock<std::mutex>& lock);
   bool add(std::function<void()> task, uint32_t limit);
   void run();
 
@@ -34,6 +39,9 @@ class Workers {
   std::deque<std::function<void()>> tasks_;  // each has a thread that is on its way
   uint32_t idle_ = 0;
   uint32_t threads_ = 0;
+  uint64_t begun_ = 0;        // tasks
+  uint64_t quiet_after_ = 0;  // begun_ when it was quiet last
+  std::function<void()> quiet_;
 };
 
 /// Process-wide pool of the bus; lives for ever, since plugins are never unloaded.

@@ -35,8 +35,10 @@ size_t release(const Mapping& mapping) {
 
 void keep_heap_in_one_place() { ::mallopt(M_ARENA_MAX, 1); }
 
+void trim_heap() { ::malloc_trim(0); }
+
 size_t release_start_pages() {
-  ::malloc_trim(0);
+  trim_heap();
   size_t released = 0;
   Mapping mapping;
   std::ifstream smaps("/proc/self/smaps");

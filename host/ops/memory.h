@@ -10,6 +10,10 @@ namespace berth::ops {
 /// for clients, disks and shims far more than for each other's allocations.
 void keep_heap_in_one_place();
 
+/// Gives free heap back to the kernel, also from between blocks that are in use. For quiet times:
+/// it holds up allocations for about a millisecond. Any thread.
+void trim_heap();
+
 /// Takes back pages that only the start has used: free heap, and the mapped code and constants of
 /// the program and its libraries, which come back from the page cache when they are touched again.
 /// Mappings with a page that differs from its file (relocations, a debugger's breakpoints) are left

@@ -1,8 +1,13 @@
+// The functions of each algorithm, and not EVP, which chooses among providers: EVP's first digest
+// reads OpenSSL's configuration and makes tables of all algorithms, about 2 MB of resident memory
+// in a daemon that needs three.
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <berth/digest.h>
-#include <openssl/evp.h>
+#include <openssl/sha.h>
 
 #include <array>
 #include <cstdlib>
+#include <variant>
 
 namespace berth {
 namespace {
@@ -18,20 +23,8 @@ constexpr std::array kKnown = {Known{DigestAlgorithm::kSha256, "sha256", 64},
 
 const Known& known(DigestAlgorithm algorithm) { return kKnown[static_cast<size_t>(algorithm)]; }
 
-const EVP_MD* evp(DigestAlgorithm algorithm) {
-  switch (algorithm) {
-    case DigestAlgorithm::kSha256:
-      return EVP_sha256();
-    case DigestAlgorithm::kSha384:
-      return EVP_sha384();
-    case DigestAlgorithm::kSha512:
-      return EVP_sha512();
-  }
-  return nullptr;
-}
-
-// libcrypto's digests fail only when memory is exhausted or the library is broken; a wrong digest
-// would be worse than the end of the process.
+// These fail only when the library is broken; a wrong digest would be worse than the end of the
+// process.
 void must(int outcome) {
   if (outcome != 1) std::abort();
 }
@@ -72,12 +65,9 @@ Result<Digest> Digest::parse(std::string_view text) {
                           ": unsupported algorithm, known are sha256, sha384 and sha512");
 }
 
+// SHA-384 is SHA-512 with another beginning and a shorter end.
 struct Digester::State {
-  State() : context(EVP_MD_CTX_new()) { must(context != nullptr); }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-  ~State() { EVP_MD_CTX_free(context); }
-  EVP_MD_CTX* context;
+  std::variant<SHA256_CTX, SHA512_CTX> context;
 };
 
 Digester::Digester(DigestAlgorithm algorithm)
@@ -88,21 +78,36 @@ Digester::Digester(Digester&&) noexcept = default;
 Digester& Digester::operator=(Digester&&) noexcept = default;
 Digester::~Digester() = default;
 
-void Digester::reset() { must(EVP_DigestInit_ex(state_->context, evp(algorithm_), nullptr)); }
+void Digester::reset() {
+  switch (algorithm_) {
+    case DigestAlgorithm::kSha256:
+      return must(SHA256_Init(&state_->context.emplace<SHA256_CTX>()));
+    case DigestAlgorithm::kSha384:
+      return must(SHA384_Init(&state_->context.emplace<SHA512_CTX>()));
+    case DigestAlgorithm::kSha512:
+      return must(SHA512_Init(&state_->context.emplace<SHA512_CTX>()));
+  }
+}
 
 void Digester::update(std::span<const std::byte> bytes) {
-  must(EVP_DigestUpdate(state_->context, bytes.data(), bytes.size()));
+  if (auto* const small = std::get_if<SHA256_CTX>(&state_->context)) {
+    must(SHA256_Update(small, bytes.data(), bytes.size()));
+  } else {
+    must(SHA512_Update(&std::get<SHA512_CTX>(state_->context), bytes.data(), bytes.size()));
+  }
 }
 
 Digest Digester::digest() const {
-  const State copy;
-  must(EVP_MD_CTX_copy_ex(copy.context, state_->context));
-  std::array<unsigned char, EVP_MAX_MD_SIZE> raw{};
-  unsigned int size = 0;
-  must(EVP_DigestFinal_ex(copy.context, raw.data(), &size));
+  State copy = *state_;
+  std::array<unsigned char, SHA512_DIGEST_LENGTH> raw{};
+  if (auto* const small = std::get_if<SHA256_CTX>(&copy.context)) {
+    must(SHA256_Final(raw.data(), small));
+  } else {
+    must(SHA512_Final(raw.data(), &std::get<SHA512_CTX>(copy.context)));
+  }
   std::string text(algorithm_name(algorithm_));
   text += ':';
-  for (unsigned int i = 0; i < size; ++i) {
+  for (size_t i = 0; i < hex_length(algorithm_) / 2; ++i) {
     text += "0123456789abcdef"[raw[i] >> 4];
     text += "0123456789abcdef"[raw[i] & 15];
   }
