@@ -25,6 +25,7 @@ from normalise import error_class, normalise
 # Of this process alone: cgroups and the runtimes' state are the machine's, and another run may be under way. Letters, as
 # digits would look like process ids.
 NAMESPACE = "berth-it-" + "".join(chr(ord("a") + int(digit)) for digit in str(os.getpid()))
+DOCKER = "/usr/bin/docker"  # the one that came with dockerd, whatever else PATH has
 HERE = os.path.dirname(os.path.abspath(__file__))
 STEP_SECONDS = 60
 
@@ -45,6 +46,8 @@ class Run:
         os.mkdir(self.bin)
         os.symlink(client, os.path.join(self.bin, "ctr"))
         os.symlink(raw_call, os.path.join(self.bin, "raw_call"))
+        if os.access(DOCKER, os.X_OK):
+            os.symlink(DOCKER, os.path.join(self.bin, "docker"))
         path = os.path.dirname(program) if kind == "containerd" and program != "/usr/bin/containerd" else ""
         path = shim or path
         chosen = ['[plugins."io.containerd.runtime.v2.task"]', 'shim_path = ["%s"]' % shim] if shim and kind == "berthd" else []
@@ -55,7 +58,7 @@ class Run:
             "PATH": self.bin + ":" + os.environ["PATH"], "HOME": self.work, "LC_ALL": "C", "TZ": "UTC",
             "CONTAINERD_ADDRESS": self.daemon.address, "CONTAINERD_NAMESPACE": NAMESPACE,
             "HERE": HERE, "DIR": self.folder, "ROOT": self.daemon.root, "STATE": self.daemon.state,
-            "DAEMON": kind,
+            "DAEMON": kind, "DOCKER_HOST": "unix://" + os.path.join(self.work, "docker", "socket"),
             # 2.x asks the transfer service for these unless told to do it itself, as 1.6 always does.
             "LOCAL": "" if client == "/usr/bin/ctr" else "--local",
         }

@@ -2,7 +2,7 @@
 """Writes a small OCI image archive of Debian's busybox-static, the same bytes every time.
 
     make_image.py OUT.tar [--name docker.io/library/busybox:latest] [--layers 1..N] [--compression gzip|none]
-                  [--damage digest|size|truncate|gzip|diffid|flip|no-json] [--evil KIND] [--bulk MEGABYTES]
+                  [--damage digest|size|truncate|gzip|diffid|flip|no-json] [--evil KIND] [--bulk MEGABYTES] [--docker]
 
 The first layer holds busybox and links for its applets, /etc and /tmp; the second (with --layers 2 and more) a file,
 a whiteout and an opaque directory; further ones a file each. --damage and --evil make the archives that a daemon has
@@ -169,10 +169,12 @@ class Archive:
         data = json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
         return {"mediaType": media_type, "digest": self.add(data), "size": len(data)}
 
-    def write(self, path, index):
+    def write(self, path, index, manifest=None):
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
             files = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
                      "index.json": json.dumps(index, sort_keys=True).encode()}
+            if manifest is not None:
+                files["manifest.json"] = json.dumps(manifest, sort_keys=True).encode()
             files.update({"blobs/" + key.replace(":", "/"): data for key, data in self.blobs.items()})
             for name in sorted(files, key=lambda n: (n != "oci-layout", n)):
                 info = tarfile.TarInfo(name)
@@ -192,6 +194,7 @@ def main():
     parser.add_argument("--index-depth", type=int, default=0, help="indexes around the manifest")
     parser.add_argument("--bulk", type=int, default=0, help="megabytes of a file /bulk that does not compress")
     parser.add_argument("--cmd", default="/bin/sh")
+    parser.add_argument("--docker", action="store_true", help="with the manifest.json that \"docker load\" wants")
     args = parser.parse_args()
 
     archive = Archive()
@@ -241,7 +244,10 @@ def main():
         archive.blobs[victim] = bytes(data)
     if args.damage == "no-json":
         archive.blobs[manifest["digest"]] = b"{" * 1000
-    archive.write(args.out, {"schemaVersion": 2, "manifests": [manifest]})
+    blob = lambda descriptor: "blobs/" + descriptor["digest"].replace(":", "/")
+    for_docker = [{"Config": blob(config), "RepoTags": [args.name.removeprefix("docker.io/library/")],
+                   "Layers": [blob(layer) for layer in descriptors]}]
+    archive.write(args.out, {"schemaVersion": 2, "manifests": [manifest]}, for_docker if args.docker else None)
     if args.damage == "truncate":
         with open(args.out, "r+b") as out:
             out.seek(0, io.SEEK_END)

@@ -1,0 +1,55 @@
+#!/bin/sh
+# docker.sh start [FLAG...] | stop | kill: Debian's dockerd on the containerd at CONTAINERD_ADDRESS, with all its folders in
+# ./docker and its namespaces and cgroups named after CONTAINERD_NAMESPACE. It has no network to give and changes none.
+# Writes ./docker/pid and ./docker/log; the socket is ./docker/socket.
+set -eu
+folder="$PWD/docker"
+
+# An ended process stays a zombie until the harness collects it.
+running() { [ -e "/proc/$1" ] && ! grep -q '^State:.*Z' "/proc/$1/status" 2>/dev/null; }
+
+ended() {
+  for wait in $(seq 1 "$2"); do
+    running "$1" || { rm -f "$folder/pid"; return 0; }
+    sleep 0.1
+  done
+  echo "dockerd is still there after $(($2 / 10)) s" >&2
+  return 1
+}
+
+case "$1" in
+  start)
+    shift
+    mkdir -p "$folder"
+    [ -e /run/docker ] || : > "$folder/made-run"  # where it looks for plugins, whatever its flags say
+    echo "{\"deprecated-key-path\": \"$folder/key.json\"}" > "$folder/daemon.json"
+    setsid dockerd --containerd "$CONTAINERD_ADDRESS" \
+      --containerd-namespace "$CONTAINERD_NAMESPACE" --containerd-plugins-namespace "$CONTAINERD_NAMESPACE-plugins" \
+      --cgroup-parent "/$CONTAINERD_NAMESPACE" --config-file "$folder/daemon.json" --data-root "$folder/root" \
+      --exec-root "$folder/exec" --pidfile "$folder/pid" -H "unix://$folder/socket" \
+      --bridge none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false --storage-driver overlay2 \
+      --shutdown-timeout 5 "$@" >> "$folder/log" 2>&1 < /dev/null &
+    pid=$!
+    for wait in $(seq 1 300); do
+      running $pid || break
+      docker -H "unix://$folder/socket" version > /dev/null 2>&1 && exit 0
+      sleep 0.1
+    done
+    echo "dockerd does not answer:" >&2
+    tail -n 20 "$folder/log" >&2
+    exit 1
+    ;;
+  stop)
+    pid="$(cat "$folder/pid")"
+    kill "$pid"
+    ended "$pid" 300
+    # It leaves its mount of the host's network, and that of its root after it has been killed once.
+    umount "$folder/exec/netns/default" "$folder/root" 2> /dev/null || true
+    if [ -e "$folder/made-run" ]; then rmdir /run/docker/plugins /run/docker 2> /dev/null || true; fi
+    ;;
+  kill)
+    pid="$(cat "$folder/pid")"
+    kill -9 "$pid"
+    ended "$pid" 50
+    ;;
+esac
