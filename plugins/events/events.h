@@ -13,7 +13,9 @@ class EventsService : public api::EventsService {
  public:
   static constexpr std::string_view kNoBlock[] = {"Publish", "Forward", "Subscribe"};
 
-  explicit EventsService(size_t queue_limit) : exchange_(queue_limit) {}
+  /// The same as of Exchange.
+  explicit EventsService(size_t queue_limit, Missed::Clock::duration returning = {})
+      : exchange_(queue_limit, returning) {}
 
   /// Needs the header containerd-namespace.
   Status Publish(Context& context, const api::PublishRequest& request,

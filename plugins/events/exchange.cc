@@ -51,7 +51,7 @@ Status Exchange::forward(const Envelope& envelope) {
 }
 
 void Exchange::distribute(const Envelope& envelope) {
-  const std::shared_ptr<const Subscriptions> subscriptions = this->subscriptions();
+  const std::shared_ptr<const Subscriptions> subscriptions = subscriptions_of(envelope);
   EnvelopeFields fields(envelope);
   const FieldLookup lookup = [&](std::span<const std::string> path) { return fields.find(path); };
   EventBytes bytes;  // made when someone wants it
@@ -68,6 +68,12 @@ void Exchange::subscribe(FilterSet filters, std::unique_ptr<Sink> sink) {
                                      [this](Subscription* ended) { remove(ended); });
   {
     const std::lock_guard lock(mutex_);
+    // Into its queue, as it has not been started.
+    for (const Envelope& envelope : missed_.kept()) {
+      EnvelopeFields fields(envelope);
+      if (subscription->wants([&](std::span<const std::string> path) { return fields.find(path); }))
+        subscription->offer(std::make_shared<const std::string>(envelope.SerializeAsString()));
+    }
     Subscriptions with = *subscriptions_;
     with.push_back(subscription);
     subscriptions_ = std::make_shared<const Subscriptions>(std::move(with));
@@ -84,6 +90,15 @@ void Exchange::remove(Subscription* subscription) {
 
 std::shared_ptr<const Exchange::Subscriptions> Exchange::subscriptions() const {
   const std::lock_guard lock(mutex_);
+  return subscriptions_;
+}
+
+// Whoever subscribes gets the event either as one that is missed or as a new one, and not twice.
+std::shared_ptr<const Exchange::Subscriptions> Exchange::subscriptions_of(
+    const Envelope& envelope) {
+  if (!returning_) return subscriptions();
+  const std::lock_guard lock(mutex_);
+  if (!missed_.note(envelope)) returning_ = false;
   return subscriptions_;
 }
 

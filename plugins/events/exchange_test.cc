@@ -254,6 +254,37 @@ TEST(Exchange, WhoLeavesIsForgotten) {
   EXPECT_EQ(idle.topics().size(), 1U);
 }
 
+// Docker Engine, which is away for seconds after its daemon was, and believes events alone.
+TEST(Exchange, WhoComesBackAfterARestartIsToldOfEndsBeforeWhatIsNew) {
+  containerd::events::TaskExit event;
+  event.set_container_id("old");
+  event.set_id("old");
+  google::protobuf::Any exit;
+  exit.set_type_url("containerd.events.TaskExit");
+  exit.set_value(event.SerializeAsString());
+  Exchange exchange(kLimit, std::chrono::hours(1));
+  Subscriber early, late, other, full(0);
+  exchange.subscribe({}, early.sink());
+  ASSERT_TRUE(exchange.publish("moby", "/tasks/exit", exit).ok());
+  ASSERT_TRUE(exchange.publish("moby", "/tasks/start", start_of("new")).ok());
+  exchange.subscribe(filters({"namespace==moby"}), late.sink());
+  exchange.subscribe(filters({"namespace==other"}), other.sink());
+  exchange.subscribe({}, full.sink());
+  ASSERT_TRUE(exchange.publish("moby", "/images/create", {}).ok());
+  full.give_room(SIZE_MAX);
+  EXPECT_EQ(early.topics(),
+            (std::vector<std::string>{"/tasks/exit", "/tasks/start", "/images/create"}));
+  EXPECT_EQ(late.topics(), (std::vector<std::string>{"/tasks/exit", "/images/create"}));
+  EXPECT_EQ(full.topics(), (std::vector<std::string>{"/tasks/exit", "/images/create"}));
+  EXPECT_TRUE(other.topics().empty());
+
+  Exchange without(kLimit);
+  ASSERT_TRUE(without.publish("moby", "/tasks/exit", exit).ok());
+  Subscriber none;
+  without.subscribe({}, none.sink());
+  EXPECT_TRUE(none.topics().empty());
+}
+
 TEST(Exchange, ASubscriberMayPublishWhileItReceives) {
   class Echo final : public Sink {
    public:
@@ -286,7 +317,7 @@ TEST(Exchange, ASubscriberMayPublishWhileItReceives) {
 TEST(Exchange, ManyThreadsKeepTheOrderOfEachPublisher) {
   constexpr int kPublishers = 4;
   constexpr int kEvents = 2000;
-  Exchange exchange(SIZE_MAX / 2);
+  Exchange exchange(SIZE_MAX / 2, std::chrono::milliseconds(5));  // ends while they are at it
   Subscriber steady, jumpy(0);
   exchange.subscribe({}, steady.sink());
   exchange.subscribe({}, jumpy.sink());

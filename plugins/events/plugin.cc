@@ -5,6 +5,8 @@
 
 namespace {
 
+constexpr int64_t kMostSeconds = 3600;
+
 class EventsPlugin final : public berth::events::EventsService {
  public:
   using EventsService::EventsService;
@@ -15,7 +17,13 @@ class EventsPlugin final : public berth::events::EventsService {
       return berth::invalid_argument("max_queue_bytes is " + std::to_string(limit) +
                                      ": it must be positive");
     }
-    return std::make_unique<EventsPlugin>(static_cast<size_t>(limit));
+    const int64_t seconds = self.config_int("returning_seconds");
+    if (seconds < 0 || seconds > kMostSeconds) {
+      return berth::invalid_argument("returning_seconds is " + std::to_string(seconds) +
+                                     ": it must be 0 to " + std::to_string(kMostSeconds));
+    }
+    return std::make_unique<EventsPlugin>(static_cast<size_t>(limit),
+                                          std::chrono::seconds(seconds));
   }
 };
 
