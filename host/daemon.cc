@@ -145,6 +145,7 @@ class Daemon {
       router_.explain_absence(service, reason);
       absent += (absent.empty() ? "" : ", ") + service;
     }
+    router_.complete();
     if (!absent.empty()) spdlog::error("services that are not there: {}", absent);
     rpc::GrpcDoorOptions door{values.grpc.address, values.grpc.uid, values.grpc.gid,
                               values.max_receive_bytes, values.max_send_bytes};

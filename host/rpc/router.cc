@@ -18,12 +18,19 @@ void Router::explain_absence(const std::string& service, std::string reason) {
   if (!services_.contains(service)) absent_[service] = std::move(reason);
 }
 
+void Router::complete() {
+  const std::lock_guard lock(mutex_);
+  complete_ = true;
+}
+
 Result<Route> Router::find(std::string_view path) const {
   if (path.starts_with('/')) path.remove_prefix(1);
   const std::string_view service = path.substr(0, path.rfind('/'));
   const std::lock_guard lock(mutex_);
   const auto found = services_.find(service);
   if (found == services_.end()) {
+    if (!complete_)
+      return unavailable("service " + std::string(service) + ": the daemon is starting");
     const auto reason = absent_.find(service);
     return unimplemented(
         "unknown service " + std::string(service) +

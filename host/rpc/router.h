@@ -27,6 +27,10 @@ class Router {
   /// service".
   void explain_absence(const std::string& service, std::string reason);
 
+  /// All that will be there is there. Until then a service that is not is UNAVAILABLE, as doors may
+  /// be open already: a shim that is told of an unknown service would give its event up.
+  void complete();
+
   /// "/package.Service/Method" or without the leading slash; UNIMPLEMENTED naming what is missing.
   Result<Route> find(std::string_view path) const;
 
@@ -41,7 +45,8 @@ class Router {
   std::map<std::string, std::string> absent() const;
 
  private:
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // guards what follows
+  bool complete_ = false;
   std::map<std::string, Served, std::less<>> services_;
   std::map<std::string, std::string, std::less<>> absent_;
 };
