@@ -1,7 +1,7 @@
 #!/bin/sh
-# docker.sh start [FLAG...] | stop | kill: Debian's dockerd on the containerd at CONTAINERD_ADDRESS, with all its folders in
+# docker.sh start [FLAG...] | stop | kill | shim CONTAINER: Debian's dockerd on the containerd at CONTAINERD_ADDRESS, with all its folders in
 # ./docker and its namespaces and cgroups named after CONTAINERD_NAMESPACE. It has no network to give and changes none.
-# Writes ./docker/pid and ./docker/log; the socket is ./docker/socket.
+# Writes ./docker/pid and ./docker/log; the socket is ./docker/socket. "shim" prints the process id of a container's shim.
 set -eu
 folder="$PWD/docker"
 
@@ -15,6 +15,18 @@ ended() {
   done
   echo "dockerd is still there after $(($2 / 10)) s" >&2
   return 1
+}
+
+# It leaves its mount of the host's network, and that of its root when it has been killed or could not start. The last of its
+# threads may still be there.
+clean() {
+  umount "$folder/exec/netns/default" 2> /dev/null || true
+  for wait in $(seq 1 50); do
+    grep -q " $folder/root " /proc/mounts || break
+    grep -q " $folder/root/" /proc/mounts && break  # of containers that go on
+    umount "$folder/root" 2> /dev/null || sleep 0.1
+  done
+  if [ -e "$folder/made-run" ]; then rmdir /run/docker/plugins /run/docker 2> /dev/null || true; fi
 }
 
 case "$1" in
@@ -37,15 +49,21 @@ case "$1" in
     done
     echo "dockerd does not answer:" >&2
     tail -n 20 "$folder/log" >&2
+    clean
     exit 1
     ;;
   stop)
     pid="$(cat "$folder/pid")"
     kill "$pid"
     ended "$pid" 300
-    # It leaves its mount of the host's network, and that of its root after it has been killed once.
-    umount "$folder/exec/netns/default" "$folder/root" 2> /dev/null || true
-    if [ -e "$folder/made-run" ]; then rmdir /run/docker/plugins /run/docker 2> /dev/null || true; fi
+    clean
+    ;;
+  shim)
+    init="$(docker inspect -f '{{.State.Pid}}' "$2")"
+    shim="$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$init/status")"
+    # It will be killed: nothing else may be taken for it.
+    tr '\0' ' ' < "/proc/$shim/cmdline" | grep -q "shim.* -namespace $CONTAINERD_NAMESPACE " || exit 1
+    echo "$shim"
     ;;
   kill)
     pid="$(cat "$folder/pid")"
