@@ -1,6 +1,7 @@
 #!/bin/sh
-# docker.sh start [FLAG...] | stop | kill | shim CONTAINER: Debian's dockerd on the containerd at CONTAINERD_ADDRESS, with all its folders in
-# ./docker and its namespaces and cgroups named after CONTAINERD_NAMESPACE. It has no network to give and changes none.
+# docker.sh start [network] [FLAG...] | stop | kill | shim CONTAINER: Debian's dockerd on the containerd at CONTAINERD_ADDRESS,
+# with all its folders in ./docker and its namespaces and cgroups named after CONTAINERD_NAMESPACE. It has no network to give and
+# changes none, or with "network" all of its defaults, in a network namespace that stays until it ends without containers.
 # Writes ./docker/pid and ./docker/log; the socket is ./docker/socket. "shim" prints the process id of a container's shim.
 set -eu
 folder="$PWD/docker"
@@ -21,9 +22,10 @@ ended() {
 # threads may still be there.
 clean() {
   umount "$folder/exec/netns/default" 2> /dev/null || true
+  grep -q " $folder/root/" /proc/mounts && return  # containers go on
+  umount "$folder/netns" 2> /dev/null || true
   for wait in $(seq 1 50); do
     grep -q " $folder/root " /proc/mounts || break
-    grep -q " $folder/root/" /proc/mounts && break  # of containers that go on
     umount "$folder/root" 2> /dev/null || sleep 0.1
   done
   if [ -e "$folder/made-run" ]; then rmdir /run/docker/plugins /run/docker 2> /dev/null || true; fi
@@ -34,12 +36,19 @@ case "$1" in
     shift
     mkdir -p "$folder"
     [ -e /run/docker ] || : > "$folder/made-run"  # where it looks for plugins, whatever its flags say
+    within="" network="--bridge none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false"
+    if [ "${1:-}" = network ]; then
+      shift
+      within="nsenter --net=$folder/netns" network=""
+      grep -q " $folder/netns " /proc/mounts || { : > "$folder/netns"; unshare --net="$folder/netns" ip link set lo up; }
+    fi
     echo "{\"deprecated-key-path\": \"$folder/key.json\"}" > "$folder/daemon.json"
-    setsid dockerd --containerd "$CONTAINERD_ADDRESS" \
+    # shellcheck disable=SC2086  # one word each
+    setsid $within dockerd --containerd "$CONTAINERD_ADDRESS" \
       --containerd-namespace "$CONTAINERD_NAMESPACE" --containerd-plugins-namespace "$CONTAINERD_NAMESPACE-plugins" \
       --cgroup-parent "/$CONTAINERD_NAMESPACE" --config-file "$folder/daemon.json" --data-root "$folder/root" \
       --exec-root "$folder/exec" --pidfile "$folder/pid" -H "unix://$folder/socket" \
-      --bridge none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false --storage-driver overlay2 \
+      --storage-driver overlay2 $network \
       --shutdown-timeout 5 "$@" >> "$folder/log" 2>&1 < /dev/null &
     pid=$!
     for wait in $(seq 1 300); do
