@@ -1,4 +1,5 @@
-// Berth and containerd side by side, the same client, rounds interleaved: medians and ratios.
+// Berth and containerd side by side, the same client, rounds interleaved: medians and ratios; and
+// Berth's shim beside containerd's and the OCI runtime by itself.
 //
 // The measuring is done in a child process. The parent waits for it and then cleans up, so that
 // nothing is left behind however the child ends.
@@ -35,6 +36,12 @@ void make_quick(Settings* settings) {
   settings->ingest_bytes = 16 << 20;
   settings->small_blobs = 40;
   settings->layer_bytes = 4'000'000;
+  settings->shim_counts = {1, 3};
+  settings->lives = 8;
+  settings->execs = 4;
+  settings->exec_seconds = 2;
+  settings->stopped_containers = 4;
+  settings->client_lives = 1;
 }
 
 /// Whether `text` begins the name or one of its words.
@@ -74,13 +81,14 @@ std::string header(const Options& options) {
   return text + std::string(options.quick ? "Small sizes: the figures say nothing.\n" : "");
 }
 
-/// One row, one round, one daemon. Returns why it failed, or an empty string.
+/// One row, one round, one daemon. The shim is containerd's for both: what is compared is the
+/// daemons. Returns why it failed, or an empty string.
 std::string measure(const Row& row, const Settings& settings, Kind kind, Table* table) {
   const std::string& program = kind == Kind::kBerth ? settings.berthd : settings.containerd;
   std::string log;
   try {
     const DaemonProcess daemon(kind, program, settings.directory + "/" + name_of(kind),
-                               settings.space);
+                               settings.space, settings.go_shim);
     try {
       row.measure(daemon, settings, Report(table, kind));
     } catch (const std::exception&) {
@@ -93,10 +101,49 @@ std::string measure(const Row& row, const Settings& settings, Kind kind, Table* 
   return {};
 }
 
+/// One row, one round, both daemons. Returns whether Berth failed at what containerd can do.
+bool measure_both(const Row& row, const Settings& settings, int round, Results* results,
+                  std::set<std::string>* given_up) {
+  static const Layout kDaemons{"", {name_of(Kind::kBerth), name_of(Kind::kContainerd)}};
+  std::map<Kind, std::string> failures;
+  // Who is first changes from round to round.
+  const bool peer_first = round % 2 == 1;
+  for (const Kind kind : {peer_first ? Kind::kContainerd : Kind::kBerth,
+                          peer_first ? Kind::kBerth : Kind::kContainerd}) {
+    const Stopwatch watch;
+    failures[kind] = measure(row, settings, kind, &results->table(kDaemons));
+    std::fprintf(stderr, "round %d, %s, %s: %s in %.1f s\n", round + 1, row.name, name_of(kind),
+                 failures[kind].empty() ? "done" : "FAILED", watch.seconds());
+    if (failures[kind].empty()) continue;
+    given_up->insert(row.name);
+    results->note("Failed: " + std::string(row.name) + ", " + name_of(kind) + ": " +
+                  failures[kind]);
+  }
+  return !failures[Kind::kBerth].empty() && failures[Kind::kContainerd].empty();
+}
+
+/// One row, one round, which starts its sides itself. Returns whether it failed.
+bool measure_sides(const Row& row, const Settings& settings, int round, Results* results,
+                   std::set<std::string>* given_up) {
+  const Stopwatch watch;
+  bool failed = false;
+  try {
+    row.measure_sides(settings, round, results);
+  } catch (const std::exception& failure) {
+    failed = true;
+    given_up->insert(row.name);
+    results->note("Failed: " + std::string(row.name) + ": " + failure.what());
+  }
+  std::fprintf(stderr, "round %d, %s: %s in %.1f s\n", round + 1, row.name,
+               failed ? "FAILED" : "done", watch.seconds());
+  return failed;
+}
+
 /// 0 when Berth did everything that containerd did on this machine.
 int measure_all(const Options& options) {
   const Settings& settings = options.settings;
-  Table table;
+  const bool left = leave_unified_cgroup();
+  Results results;
   std::vector<Row> rows;
   for (Row& row : all_rows()) {
     if (!chosen(row, options)) continue;
@@ -104,36 +151,25 @@ int measure_all(const Options& options) {
     if (reason.empty()) {
       rows.push_back(std::move(row));
     } else {
-      table.note("Skipped: " + std::string(row.name) + ": " + reason);
+      results.note("Skipped: " + std::string(row.name) + ": " + reason);
     }
   }
-  const std::string head = header(options);
-  int code = 0;
+  const std::string head =
+      header(options) +
+      (left ? "Without the empty unified cgroup beside version 1, in a mount namespace.\n" : "");
+  bool berth_failed = false;
   std::set<std::string> given_up;
   for (int round = 0; round < settings.rounds; ++round) {
     for (const Row& row : rows) {
       if (given_up.contains(row.name)) continue;
-      std::map<Kind, std::string> failures;
-      // Who is first changes from round to round.
-      const bool peer_first = round % 2 == 1;
-      for (const Kind kind : {peer_first ? Kind::kContainerd : Kind::kBerth,
-                              peer_first ? Kind::kBerth : Kind::kContainerd}) {
-        const Stopwatch watch;
-        failures[kind] = measure(row, settings, kind, &table);
-        std::fprintf(stderr, "round %d, %s, %s: %s in %.1f s\n", round + 1, row.name, name_of(kind),
-                     failures[kind].empty() ? "done" : "FAILED", watch.seconds());
-        if (failures[kind].empty()) continue;
-        given_up.insert(row.name);
-        table.note("Failed: " + std::string(row.name) + ", " + name_of(kind) + ": " +
-                   failures[kind]);
-      }
-      if (!failures[Kind::kBerth].empty() && failures[Kind::kContainerd].empty()) code = 1;
+      berth_failed |=
+          (row.measure ? measure_both : measure_sides)(row, settings, round, &results, &given_up);
     }
   }
   std::printf("%s\n", head.c_str());
-  table.print(options.markdown);
+  results.print(options.markdown);
   std::fflush(stdout);
-  return code;
+  return berth_failed ? 1 : 0;
 }
 
 volatile sig_atomic_t child = 0;
@@ -203,8 +239,10 @@ int main(int argc, char** argv) {
   CLI::App app{"compare: Berth and containerd side by side"};
   app.add_option("--berthd", settings.berthd,
                  "berthd to measure (default: the one beside this program)");
+  app.add_option("--shim", settings.own_shim, "folder of Berth's shim (default: beside berthd)");
+  app.add_option("--go-shim", settings.go_shim, "folder of containerd's shim");
   app.add_option("--containerd", settings.containerd, "containerd to compare with");
-  app.add_option("--ctr", settings.ctr, "client for the row `import`");
+  app.add_option("--ctr", settings.ctr, "client for the rows `import` and `clients`");
   app.add_option("--row", options.rows,
                  "only this row, or rows whose name or a word of it begins so")
       ->allow_extra_args(false);
@@ -217,9 +255,16 @@ int main(int argc, char** argv) {
   app.add_option("--tasks", settings.tasks, "containers in `tasks`");
   app.add_option("--ingest-bytes", settings.ingest_bytes, "size of the blob in `ingest`");
   app.add_option("--layer-bytes", settings.layer_bytes, "size of the gzip layer");
+  app.add_option("--lives", settings.lives, "lives of each side in `lives-and-cpu`");
+  app.add_option("--execs", settings.execs, "processes of each side in `execs`");
+  app.add_option("--exec-seconds", settings.exec_seconds, "how long `exec-growth` goes on");
+  app.add_option("--stopped", settings.stopped_containers, "containers in `stop-many`");
   app.add_flag("--quick", options.quick, "small sizes and one round, to see that it works");
   app.add_flag("--markdown", options.markdown, "print the table as Markdown");
   CLI11_PARSE(app, argc, argv);
+  if (settings.own_shim.empty()) {
+    settings.own_shim = settings.berthd.substr(0, settings.berthd.rfind('/')) + "/shim";
+  }
   if (options.list) {
     for (const Row& row : all_rows()) std::printf("%-16s %s\n", row.name, row.what);
     return 0;

@@ -8,6 +8,7 @@
 
 #include "containerd/services/containers/v1/containers.pb.h"
 #include "containerd/services/tasks/v1/tasks.pb.h"
+#include "containerd/types/runc/options/oci.pb.h"
 #include "inputs.h"
 
 namespace berth::bench {
@@ -22,20 +23,31 @@ json mount(const char* target, const char* type, json options) {
   return {{"destination", target}, {"type", type}, {"source", type}, {"options", options}};
 }
 
-/// With the namespaces and mounts that ctr gives a container.
-std::string runtime_spec(const std::string& space, const std::string& id) {
+json process_of(const std::vector<std::string>& command) {
+  std::vector<std::string> arguments = {"/bin/busybox"};
+  arguments.insert(arguments.end(), command.begin(), command.end());
+  return {{"user", {{"uid", 0}, {"gid", 0}}},
+          {"args", arguments},
+          {"env", {"PATH=/bin"}},
+          {"cwd", "/"},
+          {"noNewPrivileges", true}};
+}
+
+}  // namespace
+
+std::string process_spec(const std::vector<std::string>& command) {
+  return process_of(command).dump();
+}
+
+std::string runtime_spec(const std::string& space, const std::string& id,
+                         const std::vector<std::string>& command) {
   json namespaces = json::array();
   for (const char* type : {"pid", "ipc", "uts", "mount", "network"}) {
     namespaces.push_back({{"type", type}});
   }
   return json{
       {"ociVersion", "1.0.2"},
-      {"process",
-       {{"user", {{"uid", 0}, {"gid", 0}}},
-        {"args", {"/bin/busybox", "sleep", "3600"}},
-        {"env", {"PATH=/bin"}},
-        {"cwd", "/"},
-        {"noNewPrivileges", true}}},
+      {"process", process_of(command)},
       {"root", {{"path", "rootfs"}}},
       {"hostname", "bench"},
       {"mounts",
@@ -54,8 +66,6 @@ std::string runtime_spec(const std::string& space, const std::string& id) {
       .dump();
 }
 
-}  // namespace
-
 void Container::make(Client& client, const std::string& image) {
   mounts_ = prepare_snapshot(client, id_, image);
   containers::CreateContainerRequest request;
@@ -64,8 +74,14 @@ void Container::make(Client& client, const std::string& image) {
   container->set_snapshotter(kSnapshotter);
   container->set_snapshot_key(id_);
   container->mutable_runtime()->set_name("io.containerd.runc.v2");
+  if (!workload_.runtime.empty()) {
+    containerd::runc::v1::Options options;
+    options.set_binary_name(workload_.runtime);
+    container->mutable_runtime()->mutable_options()->set_type_url("containerd.runc.v1.Options");
+    container->mutable_runtime()->mutable_options()->set_value(options.SerializeAsString());
+  }
   container->mutable_spec()->set_type_url("types.containerd.io/opencontainers/runtime-spec/1/Spec");
-  container->mutable_spec()->set_value(runtime_spec(client.space(), id_));
+  container->mutable_spec()->set_value(runtime_spec(client.space(), id_, workload_.command));
   (void)client.call<containers::CreateContainerResponse>(
       "/containerd.services.containers.v1.Containers/Create", request);
 }
@@ -89,14 +105,45 @@ void Container::kill(Client& client) {
   request.set_container_id(id_);
   request.set_signal(SIGKILL);
   (void)client.call<Empty>("/containerd.services.tasks.v1.Tasks/Kill", request);
+  if (const uint32_t status = wait(client); status != 128 + SIGKILL) {
+    throw std::runtime_error("Tasks.Wait of " + id_ + " gave exit status " +
+                             std::to_string(status) + " after SIGKILL");
+  }
+}
+
+uint32_t Container::wait(Client& client) {
+  tasks::WaitRequest request;
+  request.set_container_id(id_);
+  return client.call<tasks::WaitResponse>("/containerd.services.tasks.v1.Tasks/Wait", request)
+      .exit_status();
+}
+
+void Container::exec(Client& client, const std::string& exec_id,
+                     const std::vector<std::string>& command) {
+  tasks::ExecProcessRequest request;
+  request.set_container_id(id_);
+  request.set_exec_id(exec_id);
+  request.mutable_spec()->set_type_url("types.containerd.io/opencontainers/runtime-spec/1/Process");
+  request.mutable_spec()->set_value(process_spec(command));
+  (void)client.call<Empty>("/containerd.services.tasks.v1.Tasks/Exec", request);
+  tasks::StartRequest start;
+  start.set_container_id(id_);
+  start.set_exec_id(exec_id);
+  (void)client.call<tasks::StartResponse>("/containerd.services.tasks.v1.Tasks/Start", start);
   tasks::WaitRequest wait;
   wait.set_container_id(id_);
+  wait.set_exec_id(exec_id);
   const auto ended =
       client.call<tasks::WaitResponse>("/containerd.services.tasks.v1.Tasks/Wait", wait);
-  if (ended.exit_status() != 128 + SIGKILL) {
-    throw std::runtime_error("Tasks.Wait of " + id_ + " gave exit status " +
-                             std::to_string(ended.exit_status()) + " after SIGKILL");
+  if (ended.exit_status() != 0) {
+    throw std::runtime_error("Tasks.Wait of process " + exec_id + " in " + id_ +
+                             " gave exit status " + std::to_string(ended.exit_status()));
   }
+  tasks::DeleteProcessRequest remove;
+  remove.set_container_id(id_);
+  remove.set_exec_id(exec_id);
+  (void)client.call<tasks::DeleteResponse>("/containerd.services.tasks.v1.Tasks/DeleteProcess",
+                                           remove);
 }
 
 void Container::delete_task(Client& client) {

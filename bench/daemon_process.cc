@@ -1,11 +1,13 @@
 #include "daemon_process.h"
 
+#include <berth/spawn.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -39,23 +41,28 @@ Memory memory_of(pid_t pid) {
     if (key == "Pss:") memory.proportional = value;
     if (key == "Private_Dirty:") memory.private_dirty = value;
   }
+  std::error_code error;
+  for (fs::directory_iterator it("/proc/" + std::to_string(pid) + "/fd", error), end;
+       !error && it != end; it.increment(error)) {
+    ++memory.descriptors;
+  }
   return memory;
 }
 
 }  // namespace
 
 DaemonProcess::DaemonProcess(Kind kind, const std::string& program, const std::string& directory,
-                             const std::string& space)
+                             const std::string& space, const std::string& shims)
     : kind_(kind), directory_(directory), address_(directory + "/daemon.sock"), space_(space) {
   fs::create_directory(directory_);
   std::vector<std::string> arguments = {
       program,     "--root", directory_ + "/root", "--state", directory_ + "/state",
       "--address", address_, "--log-level",        "error"};
   if (kind == Kind::kBerth) {
-    // The shim that containerd uses too, and not Berth's own: what is compared is the daemons.
     const std::string config = directory_ + "/config.toml";
     std::ofstream(config)
-        << "version = 3\n[plugins.\"io.containerd.runtime.v2.task\"]\nshim_path = [\"/usr/bin\"]\n";
+        << "version = 3\n[plugins.\"io.containerd.runtime.v2.task\"]\nshim_path = [\"" << shims
+        << "\"]\n";
     arguments.insert(arguments.end(), {"--config", config});
   }
   if (kind == Kind::kContainerd) {
@@ -69,9 +76,16 @@ DaemonProcess::DaemonProcess(Kind kind, const std::string& program, const std::s
     arguments.insert(arguments.end(), {"--config", config});
   }
   const std::string log = directory_ + "/log";
-  std::vector<char*> argv;
-  for (std::string& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
+  const auto argv = pointers(arguments);
+  // containerd knows its shims by PATH alone.
+  const char* const path = std::getenv("PATH");
+  const auto environment =
+      environment_with({"PATH=" + shims + ":" + (path != nullptr ? path : "/usr/sbin:/usr/bin")});
+  const auto envp = pointers(environment);
+  // In it too are the shims that it starts. Containers have theirs beside it.
+  const std::string group = cpu_cgroup(space_);
+  const std::string procs = group.empty() ? "/dev/null" : group + "/daemon/cgroup.procs";
+  if (std::error_code error; !group.empty()) fs::create_directories(group + "/daemon", error);
 
   const auto began = Clock::now();
   pid_ = ::fork();
@@ -79,7 +93,9 @@ DaemonProcess::DaemonProcess(Kind kind, const std::string& program, const std::s
     const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     ::dup2(fd, 1);
     ::dup2(fd, 2);
-    ::execv(program.c_str(), argv.data());
+    const int member = ::open(procs.c_str(), O_WRONLY | O_CLOEXEC);
+    [[maybe_unused]] const ssize_t joined = ::write(member, "0", 1);
+    ::execve(program.c_str(), argv.data(), envp.data());
     ::_exit(127);
   }
   while (!fs::exists(address_) || !Client(address_, space_).answers()) {
@@ -108,14 +124,31 @@ DaemonProcess::~DaemonProcess() {
 
 Memory DaemonProcess::memory() const { return memory_of(pid_); }
 
+std::vector<pid_t> DaemonProcess::shims() const {
+  std::vector<pid_t> found = processes_with(address_);
+  std::erase_if(found, [](pid_t process) {
+    return command_line(process).find("containerd-shim") == std::string::npos;
+  });
+  return found;
+}
+
+size_t DaemonProcess::shim_count() const { return shims().size(); }
+
+std::string DaemonProcess::shim_program() const {
+  const std::vector<pid_t> found = shims();
+  std::error_code error;
+  if (found.empty()) return {};
+  return fs::read_symlink("/proc/" + std::to_string(found.front()) + "/exe", error).string();
+}
+
 Memory DaemonProcess::shim_memory() const {
   Memory sum;
-  for (const pid_t process : processes_with(address_)) {
-    if (command_line(process).find("containerd-shim") == std::string::npos) continue;
+  for (const pid_t process : shims()) {
     const Memory one = memory_of(process);
     sum.resident += one.resident;
     sum.proportional += one.proportional;
     sum.private_dirty += one.private_dirty;
+    sum.descriptors += one.descriptors;
   }
   return sum;
 }
@@ -128,6 +161,10 @@ double DaemonProcess::cpu_milliseconds() const {
   for (int i = 0; i < 11; ++i) fields >> skipped;
   fields >> user >> system;
   return (user + system) * 1000 / static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
+double DaemonProcess::cpu_milliseconds_of_all() const {
+  return cpu_milliseconds_of(cpu_cgroup(space_));
 }
 
 std::string DaemonProcess::log_end() const {

@@ -160,8 +160,8 @@ void write_file(const std::string& path, const std::function<void(const TarWrite
   if (!out) throw std::runtime_error("writing " + path + " failed: is the disk full?");
 }
 
-/// An OCI image archive with this one layer.
-void write_archive(const LayerFiles& layer) {
+/// An OCI image archive with this one layer, named so. `kind` is what follows "layer.v1.".
+void write_archive(const LayerFiles& layer, const std::string& name, const std::string& kind) {
   using nlohmann::json;
   const std::string config = json{{"architecture", "amd64"},
                                   {"os", "linux"},
@@ -177,10 +177,11 @@ void write_archive(const LayerFiles& layer) {
       json{{"schemaVersion", 2},
            {"mediaType", "application/vnd.oci.image.manifest.v1+json"},
            {"config", descriptor("config.v1+json", digest_of(config), config.size())},
-           {"layers", json::array({descriptor("layer.v1.tar+gzip", layer.digest, layer.size)})}}
+           {"layers",
+            json::array({descriptor(("layer.v1." + kind).c_str(), layer.digest, layer.size)})}}
           .dump();
   json image = descriptor("manifest.v1+json", digest_of(manifest), manifest.size());
-  image["annotations"] = {{"io.containerd.image.name", "docker.io/library/bench:latest"},
+  image["annotations"] = {{"io.containerd.image.name", name},
                           {"org.opencontainers.image.ref.name", "latest"}};
   const std::string index = json{{"schemaVersion", 2}, {"manifests", json::array({image})}}.dump();
   const auto path_of = [](const std::string& digest) {
@@ -238,7 +239,7 @@ LayerFiles make_layer(const std::string& directory, size_t compressed_bytes) {
   const std::string blob = read_file(layer.blob);
   layer.size = blob.size();
   layer.digest = digest_of(blob);
-  write_archive(layer);
+  write_archive(layer, "docker.io/library/bench:latest", "tar+gzip");
   return layer;
 }
 
@@ -255,6 +256,19 @@ std::string busybox_layer(const std::string& program) {
   tar.file("bin/busybox", read_file(program), 0755);
   tar.end();
   return layer;
+}
+
+std::string busybox_archive(const std::string& directory, const std::string& name) {
+  LayerFiles layer;
+  layer.blob = directory + "/busybox.tar";
+  layer.archive = directory + "/busybox-image.tar";
+  if (::access(layer.archive.c_str(), R_OK) == 0) return layer.archive;
+  const std::string bytes = busybox_layer(find_program("busybox"));
+  write_file(layer.blob, [&](const TarWriter::Sink& sink) { sink(bytes); });
+  layer.size = bytes.size();
+  layer.digest = layer.diff_id = digest_of(bytes);
+  write_archive(layer, name, "tar");
+  return layer.archive;
 }
 
 }  // namespace berth::bench

@@ -45,6 +45,9 @@ const LayerFiles& layer_for(const std::string& directory, size_t compressed_byte
 /// A tar layer with busybox from `program`, and the folders that a container needs.
 std::string busybox_layer(const std::string& program);
 
+/// Path of an OCI image archive with that layer, of this name; made at the first call.
+std::string busybox_archive(const std::string& directory, const std::string& name);
+
 /// "sha256:…"
 std::string digest_of(std::string_view bytes);
 

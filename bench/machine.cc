@@ -1,6 +1,8 @@
 #include "machine.h"
 
+#include <berth/spawn.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
@@ -37,16 +39,30 @@ void kill_all(const std::vector<pid_t>& processes) {
   }
 }
 
-/// The cgroup of that name in every hierarchy: version 2, or each of version 1.
-std::vector<fs::path> cgroups(const std::string& name) {
+bool belongs_to(const std::string& name, const std::string& space) {
+  return name == space || name.starts_with(space + "-");
+}
+
+/// Folders in `place` that belong to a space.
+std::vector<fs::path> folders_of(const std::string& space, const fs::path& place) {
   std::vector<fs::path> found;
   std::error_code error;
+  for (const auto& entry : fs::directory_iterator(place, error)) {
+    if (belongs_to(entry.path().filename(), space)) found.push_back(entry.path());
+  }
+  return found;
+}
+
+/// The cgroups of a space in every hierarchy: version 2, or each of version 1.
+std::vector<fs::path> cgroups(const std::string& space) {
+  std::error_code error;
   std::vector<fs::path> places = {kCgroups};
-  for (const auto& entry : fs::directory_iterator(kCgroups, error)) places.push_back(entry.path());
+  for (const auto& entry : fs::directory_iterator(kCgroups, error)) {
+    if (!entry.is_symlink(error)) places.push_back(entry.path());
+  }
+  std::vector<fs::path> found;
   for (const fs::path& place : places) {
-    if (!fs::is_symlink(place, error) && fs::is_directory(place / name, error)) {
-      found.push_back(place / name);
-    }
+    for (fs::path& folder : folders_of(space, place)) found.push_back(std::move(folder));
   }
   return found;
 }
@@ -158,7 +174,7 @@ void clean_up(const std::string& directory, const std::string& space) {
   remove_cgroups(space);
   remove_shim_sockets(directory);
   std::error_code ignored;
-  fs::remove_all(fs::path(kRuntimeState) / space, ignored);
+  for (const fs::path& state : folders_of(space, kRuntimeState)) fs::remove_all(state, ignored);
   fs::remove_all(directory, ignored);
 }
 
@@ -172,24 +188,59 @@ std::string find_program(const std::string& name) {
   return {};
 }
 
-int run(const std::vector<std::string>& arguments, const std::string& log) {
-  std::vector<std::string> copies = arguments;
-  std::vector<char*> argv;
-  for (std::string& argument : copies) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  const pid_t pid = ::fork();
-  if (pid < 0) return 127;
-  if (pid == 0) {
-    const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    ::dup2(fd, 1);
-    ::dup2(fd, 2);
-    ::execv(argv[0], argv.data());
-    ::_exit(127);
+std::vector<std::string> environment_with(const std::vector<std::string>& more) {
+  std::vector<std::string> variables = more;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text(*entry);
+    const std::string_view key = text.substr(0, text.find('=') + 1);
+    const bool known = std::any_of(
+        more.begin(), more.end(), [&](const std::string& other) { return other.starts_with(key); });
+    if (!known) variables.emplace_back(text);
+  }
+  return variables;
+}
+
+int run(const std::vector<std::string>& arguments, const std::string& log,
+        const std::vector<std::string>& more) {
+  SpawnSettings settings;
+  ::posix_spawn_file_actions_addopen(&settings.actions, 0, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_addopen(&settings.actions, 1, log.c_str(),
+                                     O_WRONLY | O_CREAT | O_APPEND, 0600);
+  ::posix_spawn_file_actions_adddup2(&settings.actions, 1, 2);
+  const std::vector<std::string> variables = environment_with(more);
+  const auto argv = pointers(arguments);
+  const auto envp = pointers(variables);
+  pid_t pid = 0;
+  if (::posix_spawn(&pid, argv[0], &settings.actions, &settings.attributes, argv.data(),
+                    envp.data()) != 0) {
+    return 127;
   }
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+bool leave_unified_cgroup() {
+  if (!fs::exists("/sys/fs/cgroup/unified/cgroup.procs") || ::unshare(CLONE_NEWNS) != 0) {
+    return false;
+  }
+  // What is mounted here shall not appear elsewhere, nor this go away there.
+  ::mount("", "/", "", MS_REC | MS_PRIVATE, nullptr);
+  return ::umount2("/sys/fs/cgroup/unified", MNT_DETACH) == 0;
+}
+
+std::string cpu_cgroup(const std::string& name) {
+  for (const char* hierarchy : {"cpuacct", "cpu,cpuacct"}) {
+    const fs::path place = fs::path(kCgroups) / hierarchy;
+    std::error_code error;
+    if (fs::exists(place / "cpuacct.usage", error)) return (place / name).string();
+  }
+  return {};
+}
+
+double cpu_milliseconds_of(const std::string& cgroup) {
+  return std::strtod(read_file(cgroup + "/cpuacct.usage").c_str(), nullptr) / 1e6;
 }
 
 }  // namespace berth::bench

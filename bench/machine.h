@@ -18,15 +18,31 @@ std::string command_line(pid_t pid);
 std::vector<pid_t> processes_with(const std::string& text);
 
 /// Ends everything that daemons under `directory` left behind, by force, and removes it: processes
-/// that name it in their arguments (the daemon, its shims), containers in the cgroup `space`, their
-/// mounts, the cgroups, runc's state, the shims' sockets, at last the directory. Safe to call when
-/// nothing is left.
+/// that name it in their arguments (the daemon, its shims), containers in the cgroup `space` and in
+/// those whose names begin with it and "-", their mounts, the cgroups, runc's state, the shims'
+/// sockets, at last the directory. Safe to call when nothing is left.
 void clean_up(const std::string& directory, const std::string& space);
 
 /// The program of that name in PATH, or empty.
 std::string find_program(const std::string& name);
 
-/// Runs a program and waits; its output goes to `log`. The exit code, 128 + signal, or 127.
-int run(const std::vector<std::string>& arguments, const std::string& log);
+/// Runs a program and waits; its output goes to `log`. The exit code, 128 + signal, or 127. `more`
+/// is set in its environment, as "KEY=value".
+int run(const std::vector<std::string>& arguments, const std::string& log,
+        const std::vector<std::string>& more = {});
+
+/// This environment with `more` in it, which wins.
+std::vector<std::string> environment_with(const std::vector<std::string>& more);
+
+/// A mount namespace of its own for this process and its children, without the empty unified cgroup
+/// beside version 1, which crun 1.8 refuses. Whether there was one. One thread only.
+bool leave_unified_cgroup();
+
+/// Where CPU time of the cgroup `name` and those in it is counted, or empty: only version 1 lets a
+/// thread join.
+std::string cpu_cgroup(const std::string& name);
+
+/// In milliseconds, of a folder that cpu_cgroup() gave.
+double cpu_milliseconds_of(const std::string& cgroup);
 
 }  // namespace berth::bench

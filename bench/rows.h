@@ -1,8 +1,11 @@
-// The rows of the comparison: each measures one daemon, freshly started, in one round.
+// The rows of the comparison: each measures one daemon, freshly started, in one round, or several
+// sides that it starts itself.
 #pragma once
 
 #include <chrono>
 #include <functional>
+#include <list>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +22,8 @@ struct Settings {
   std::string ctr;        // empty: none
   std::string directory;  // of this run; everything that is written is in it
   std::string space;      // containerd's namespace, and the name of the cgroup
+  std::string own_shim;   // folder of Berth's shim
+  std::string go_shim = "/usr/bin";
   int rounds = 3;
   double seconds = 2;            // per rate and round
   int listed_containers = 1000;  // in List
@@ -27,6 +32,14 @@ struct Settings {
   size_t ingest_bytes = 1ULL << 30;
   int small_blobs = 1000;
   size_t layer_bytes = 200'000'000;  // compressed
+  // Of the rows with several shims, each for every side, every OCI runtime and every round:
+  std::vector<int> shim_counts = {1, 10, 100};  // containers whose shims are looked at
+  int lives = 50;                               // one after the other, and again eight at once
+  int execs = 50;
+  int execs_per_second = 50;
+  double exec_seconds = 60;
+  int stopped_containers = 100;
+  int client_lives = 12;  // of one thread
 };
 
 /// Where a row puts the figures of one daemon.
@@ -34,7 +47,7 @@ class Report {
  public:
   Report(Table* table, Kind kind) : table_(table), kind_(kind) {}
   void add(const std::string& name, Measure measure, Aim aim, double value) {
-    table_->add({name, measure, aim}, kind_, value);
+    table_->add({name, measure, aim}, static_cast<size_t>(kind_), value);
   }
 
  private:
@@ -42,13 +55,28 @@ class Report {
   Kind kind_;
 };
 
+/// The tables of a run, and what was not measured, and why.
+class Results {
+ public:
+  Table& table(const Layout& layout);
+  void note(const std::string& text) { notes_.insert(text); }
+  void print(bool markdown) const;
+
+ private:
+  std::list<Table> tables_;  // in the order in which they got their first figures
+  std::set<std::string> notes_;
+};
+
 struct Row {
   const char* name;
   const char* what;
   /// Why this machine cannot run it, or an empty string.
   std::function<std::string(const Settings&)> unavailable;
-  /// Throws std::runtime_error when the daemon does not do what it should.
+  /// Measures one daemon, Berth and containerd in turn. Throws std::runtime_error when the daemon
+  /// does not do what it should.
   std::function<void(const DaemonProcess&, const Settings&, Report)> measure;
+  /// In the place of `measure`: a row that starts its sides itself. Throws likewise.
+  std::function<void(const Settings&, int round, Results*)> measure_sides = nullptr;
 };
 
 /// All of them, in the order of the table.
@@ -60,11 +88,21 @@ std::vector<Row> metadata_rows();
 std::vector<Row> task_rows();
 std::vector<Row> content_rows();
 std::vector<Row> unpack_rows();
+std::vector<Row> shim_rows();
+std::vector<Row> life_rows();
+std::vector<Row> exec_rows();
+std::vector<Row> client_rows();
+
+/// Why no container of runc can be started, or an empty string.
+std::string needs_containers(const Settings& settings);
 
 /// Runs `work(client, thread)` on so many threads, each with a connection of its own that is
 /// already open, at once. Rethrows what one of them threw. Returns the seconds that the whole took.
 double at_once(const DaemonProcess& daemon, int threads,
                const std::function<void(Client&, int)>& work);
+
+/// Likewise without connections.
+double at_once(int threads, const std::function<void(int)>& work);
 
 /// Runs from its construction.
 class Stopwatch {

@@ -14,19 +14,6 @@ namespace {
 constexpr char kImage[] = "busybox";
 constexpr int kAtOnce = 8;
 
-std::string needs_containers(const Settings&) {
-  if (::geteuid() != 0) return "containers need root";
-  for (const char* program : {"containerd-shim-runc-v2", "runc"}) {
-    if (find_program(program).empty()) return std::string(program) + " is not in PATH";
-  }
-  return find_program("busybox").empty() ? "busybox is not there (Debian: busybox-static)" : "";
-}
-
-double median(std::vector<double>* values) {
-  std::sort(values->begin(), values->end());
-  return values->empty() ? 0 : (*values)[values->size() / 2];
-}
-
 void memory(const DaemonProcess& daemon, const Settings& settings, Report report) {
   const int count = settings.running_containers;
   const std::string name = "with " + std::to_string(count) + " running containers: ";
@@ -86,16 +73,16 @@ void sequential(const DaemonProcess& daemon, const Settings& settings, Report* r
   });
   report->add("containers made, run, killed and deleted, sequential, 1/s", Measure::kRate,
               Aim::kNeverWorse, settings.tasks / seconds);
-  const auto step = [&](const char* name, std::vector<double>* values) {
+  const auto step = [&](const char* name, const std::vector<double>& values) {
     report->add(std::string("of these: ") + name + ", ms", Measure::kTime, Aim::kNone,
-                median(values));
+                quantile(values, 0.5));
   };
-  step("snapshot and record", &make);
-  step("Tasks.Create", &create);
-  step("Tasks.Start", &start);
-  step("Tasks.Kill and Wait", &kill);
-  step("Tasks.Delete", &end);
-  step("record and snapshot removed", &remove);
+  step("snapshot and record", make);
+  step("Tasks.Create", create);
+  step("Tasks.Start", start);
+  step("Tasks.Kill and Wait", kill);
+  step("Tasks.Delete", end);
+  step("record and snapshot removed", remove);
   report->add("of these: daemon's CPU for one, ms", Measure::kAmount, Aim::kNone,
               (daemon.cpu_milliseconds() - cpu) / settings.tasks);
 }
@@ -121,6 +108,15 @@ void tasks(const DaemonProcess& daemon, const Settings& settings, Report report)
 }
 
 }  // namespace
+
+std::string needs_containers(const Settings& settings) {
+  if (::geteuid() != 0) return "containers need root";
+  if (::access((settings.go_shim + "/containerd-shim-runc-v2").c_str(), X_OK) != 0) {
+    return "containerd-shim-runc-v2 is not in " + settings.go_shim;
+  }
+  if (find_program("runc").empty()) return "runc is not in PATH";
+  return find_program("busybox").empty() ? "busybox is not there (Debian: busybox-static)" : "";
+}
 
 std::vector<Row> task_rows() {
   return {{"running-memory", "of a daemon with many running containers", needs_containers, memory},
