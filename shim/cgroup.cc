@@ -119,4 +119,10 @@ Status join_cgroup(const std::string& name, pid_t pid) {
   return {};
 }
 
+void anticipate_move() {
+  const auto own = cgroup_of(::getpid());
+  if (!own.ok() || own->empty()) return;
+  (void)write_file(own->processes_folder() + "/cgroup.procs", std::to_string(::getpid()));
+}
+
 }  // namespace berth::shim

@@ -35,6 +35,12 @@ std::vector<uint32_t> processes_of(const Cgroup& cgroup);
 /// missing.
 Status join_cgroup(const std::string& name, pid_t pid);
 
+/// Before a process is moved between cgroups the kernel waits for a grace period of some
+/// milliseconds, unless one has just passed. This moves the calling process to where it is already,
+/// so that the wait is over, or nearly, when an OCI runtime that is about to be started moves its
+/// process. Blocks for as long; failure does no harm.
+void anticipate_move();
+
 /// The metrics as containerd's clients know them: type and value of an Any with
 /// io.containerd.cgroups.v1.Metrics or v2.
 struct Metrics {
