@@ -36,12 +36,16 @@ void make_quick(Settings* settings) {
   settings->ingest_bytes = 16 << 20;
   settings->small_blobs = 40;
   settings->layer_bytes = 4'000'000;
-  settings->shim_counts = {1, 3};
-  settings->lives = 8;
-  settings->execs = 4;
-  settings->exec_seconds = 2;
-  settings->stopped_containers = 4;
+  settings->shim_counts = {2};
+  settings->lives = 2;
+  settings->at_once = 2;
+  settings->execs = 2;
+  settings->execs_per_second = 20;
+  settings->exec_seconds = 0.5;
+  settings->stopped_containers = 2;
+  settings->idle_seconds = 0.2;
   settings->client_lives = 1;
+  settings->client_threads = 1;
 }
 
 /// Whether `text` begins the name or one of its words.
@@ -255,6 +259,8 @@ int main(int argc, char** argv) {
   app.add_option("--tasks", settings.tasks, "containers in `tasks`");
   app.add_option("--ingest-bytes", settings.ingest_bytes, "size of the blob in `ingest`");
   app.add_option("--layer-bytes", settings.layer_bytes, "size of the gzip layer");
+  app.add_option("--runtime", settings.runtimes, "OCI runtimes (default: runc and crun)")
+      ->allow_extra_args(false);
   app.add_option("--lives", settings.lives, "lives of each side in `lives-and-cpu`");
   app.add_option("--execs", settings.execs, "processes of each side in `execs`");
   app.add_option("--exec-seconds", settings.exec_seconds, "how long `exec-growth` goes on");

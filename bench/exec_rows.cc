@@ -7,7 +7,7 @@
 namespace berth::bench {
 namespace {
 
-constexpr int kAtOnce = 8;
+constexpr int kAtOnce = 8;  // that keep the rate of `exec-growth`
 
 /// A container that runs for as long as this exists.
 class Running {
@@ -50,24 +50,25 @@ void measure_execs(Sides& sides, const RuntimeProgram& runtime, const Settings& 
       table->add(p99, side, milliseconds);
     }
   }
-  const int each = std::max(1, settings.execs / kAtOnce);
+  const int each = std::max(1, settings.execs / settings.at_once);
   for (const size_t side : sides.shuffled()) {
     // The life of a container belongs to one thread; other threads have connections of their own
     // to the same container.
     std::vector<std::unique_ptr<Worker>> own;
     std::vector<std::unique_ptr<Life>> lives;
-    for (size_t thread = 0; thread < kAtOnce; ++thread) {
+    for (int thread = 0; thread < settings.at_once; ++thread) {
       own.push_back(sides[side].worker());
       lives.push_back(own.back()->life(runtime.name + "-exec", {{"sleep", "3600"}, runtime.path}));
     }
-    const double seconds = at_once(kAtOnce, [&](int thread) {
+    const double seconds = at_once(settings.at_once, [&](int thread) {
       for (int i = 0; i < each; ++i) {
         lives[static_cast<size_t>(thread)]->exec("many-" + std::to_string(thread) + "-" +
                                                  std::to_string(i));
       }
     });
-    table->add({name + ", 8 at once: 1/s", Measure::kRate, Aim::kNone}, side,
-               kAtOnce * each / seconds);
+    table->add({name + ", " + std::to_string(settings.at_once) + " at once: 1/s", Measure::kRate,
+                Aim::kNone},
+               side, settings.at_once * each / seconds);
   }
   for (const auto& container : containers) container->end();
 }
@@ -75,7 +76,7 @@ void measure_execs(Sides& sides, const RuntimeProgram& runtime, const Settings& 
 void execs(const Settings& settings, int, Results* results) {
   Sides sides(settings);
   Table& table = results->table(Sides::layout());
-  for (const RuntimeProgram& runtime : sides.runtimes(results)) {
+  for (const RuntimeProgram& runtime : sides.runtimes(settings, results)) {
     measure_execs(sides, runtime, settings, &table);
   }
 }
@@ -116,12 +117,12 @@ void measure_growth(Side* side, size_t index, const RuntimeProgram& runtime,
   const std::string id = "busy";
   Running container(worker.get(), id, runtime.path);
   // The first ones fill what is kept for good.
-  keep_execing(side, id, runtime.path, 2, settings.execs_per_second, "first-");
-  std::this_thread::sleep_for(std::chrono::seconds(2));
+  keep_execing(side, id, runtime.path, 1, settings.execs_per_second, "first-");
+  be_idle(settings);
   const Memory daemon_before = daemon.memory(), shim_before = daemon.shim_memory();
   const double rate = keep_execing(side, id, runtime.path, settings.exec_seconds,
                                    settings.execs_per_second, "more-");
-  std::this_thread::sleep_for(std::chrono::seconds(2));
+  be_idle(settings);
   const Memory daemon_after = daemon.memory(), shim_after = daemon.shim_memory();
   char seconds[32];
   std::snprintf(seconds, sizeof seconds, "%.0f s", settings.exec_seconds);
@@ -143,15 +144,13 @@ void measure_growth(Side* side, size_t index, const RuntimeProgram& runtime,
 
 void growth(const Settings& settings, int round, Results* results) {
   if (round > 0) return;  // it is long, and says the same each time
-  std::vector<RuntimeProgram> runtimes;
-  {
-    Sides sides(settings);
-    runtimes = sides.runtimes(results);
-  }
+  const auto runtimes = usable_runtimes(
+      BareRuntime(settings.directory + "/bare", settings.space + "-bare"), settings, results);
+  if (runtimes.empty()) throw std::runtime_error("no OCI runtime runs here");
   // The fastest: the rate is not to be limited by the runtime.
   for (const Kind kind : {Kind::kBerth, Kind::kContainerd}) {
     measure_growth(start_side(settings, kind, kind == Kind::kBerth).get(),
-                   static_cast<size_t>(kind), runtimes.at(runtimes.size() - 1), settings,
+                   static_cast<size_t>(kind), runtimes.back(), settings,
                    &results->table(growth_layout()));
   }
 }

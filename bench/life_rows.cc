@@ -1,13 +1,9 @@
 // From create to delete: what a daemon and its shim add to the OCI runtime.
-#include <thread>
-
 #include "machine.h"
 #include "sides.h"
 
 namespace berth::bench {
 namespace {
-
-constexpr int kAtOnce = 8;
 
 /// Durations of steps of lives, in milliseconds.
 struct Steps {
@@ -46,9 +42,8 @@ struct Cpu {
   std::vector<double> all, daemon;
 };
 
-Cpu cpu_of(Sides& sides) {
-  // Shims end after their tasks are deleted.
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+Cpu cpu_of(Sides& sides, const Settings& settings) {
+  be_idle(settings);  // shims end after their tasks are deleted
   Cpu cpu;
   for (size_t side = 0; side < sides.size(); ++side) {
     const DaemonProcess* daemon = sides[side].daemon();
@@ -58,12 +53,35 @@ Cpu cpu_of(Sides& sides) {
   return cpu;
 }
 
+/// The bare runtime's, by lives of its own: a thread that joins a cgroup just before a life would
+/// spare the runtime the wait for the kernel's grace period when it moves the container's process.
+double bare_cpu_of(Sides& sides, const RuntimeProgram& runtime, int lives) {
+  Side& side = sides[Sides::kBare];
+  const double before = side.cpu_milliseconds();
+  const auto worker = side.worker();
+  Steps ignored;
+  std::vector<std::unique_ptr<Life>> all;
+  for (int i = 0; i < lives; ++i) {
+    all.push_back(
+        worker->life(runtime.name + "-cpu-" + std::to_string(i), {{"true"}, runtime.path}));
+    all.back()->make();
+  }
+  {
+    const auto counted = side.counted();
+    for (const auto& life : all) lead(*life, &ignored);
+  }
+  for (const auto& life : all) life->unmake();
+  return side.cpu_milliseconds() - before;
+}
+
 void add_cpu(Table* table, const std::string& runtime, const Cpu& before, const Cpu& after,
-             int lives) {
+             double bare, int lives) {
   const std::string name = runtime + ": CPU for 1,000 lives with record and snapshot (" +
                            std::to_string(lives) + " a round, scaled), s: ";
   const auto per_thousand = [&](double milliseconds) { return milliseconds / lives; };
-  const auto used = [&](size_t side) { return after.all[side] - before.all[side]; };
+  const auto used = [&](size_t side) {
+    return side == Sides::kBare ? bare : after.all[side] - before.all[side];
+  };
   const Figure all{name + "all", Measure::kAmount, Aim::kNone};
   const Figure daemon{name + "the daemon", Measure::kAmount, Aim::kNone};
   const Figure above{name + "daemon and shim, which is all without the bare runtime's",
@@ -82,20 +100,17 @@ void one_after_the_other(Sides& sides, const RuntimeProgram& runtime, const Sett
   std::vector<std::unique_ptr<Worker>> workers;
   for (size_t side = 0; side < sides.size(); ++side) workers.push_back(sides[side].worker());
   std::vector<Steps> steps(sides.size());
-  const Cpu before = cpu_of(sides);
+  const Cpu before = cpu_of(sides, settings);
   for (int i = 0; i < settings.lives; ++i) {
     for (const size_t side : sides.shuffled()) {
       const auto life =
           workers[side]->life(runtime.name + "-" + std::to_string(i), {{"true"}, runtime.path});
       life->make();
-      {
-        const auto counted = sides[side].counted();
-        lead(*life, &steps[side]);
-      }
+      lead(*life, &steps[side]);
       life->unmake();
     }
   }
-  const Cpu after = cpu_of(sides);
+  const Cpu after = cpu_of(sides, settings);
   const std::string name = runtime.name + ", one after the other";
   for (size_t side = 0; side < sides.size(); ++side) {
     const Steps& of = steps[side];
@@ -113,17 +128,19 @@ void one_after_the_other(Sides& sides, const RuntimeProgram& runtime, const Sett
     table->add({name + ": 1/s", Measure::kRate, Aim::kTwiceAsFast}, side,
                1000 * static_cast<double>(of.all.size()) / sum);
   }
-  add_cpu(table, runtime.name, before, after, settings.lives);
+  add_cpu(table, runtime.name, before, after, bare_cpu_of(sides, runtime, settings.lives),
+          settings.lives);
 }
 
-void eight_at_once(Sides& sides, const RuntimeProgram& runtime, const Settings& settings,
-                   Table* table) {
-  const int each = std::max(1, settings.lives / kAtOnce);
-  const std::string name = runtime.name + ", 8 at once";
+void several_at_once(Sides& sides, const RuntimeProgram& runtime, const Settings& settings,
+                     Table* table) {
+  const int threads = settings.at_once;
+  const int each = std::max(1, settings.lives / threads);
+  const std::string name = runtime.name + ", " + std::to_string(threads) + " at once";
   for (const size_t side : sides.shuffled()) {
     std::vector<std::unique_ptr<Worker>> workers;
-    std::vector<std::vector<std::unique_ptr<Life>>> lives(kAtOnce);
-    for (size_t thread = 0; thread < kAtOnce; ++thread) {
+    std::vector<std::vector<std::unique_ptr<Life>>> lives(static_cast<size_t>(threads));
+    for (size_t thread = 0; thread < lives.size(); ++thread) {
       workers.push_back(sides[side].worker());
       for (int i = 0; i < each; ++i) {
         lives[thread].push_back(workers[thread]->life(
@@ -132,17 +149,13 @@ void eight_at_once(Sides& sides, const RuntimeProgram& runtime, const Settings& 
         lives[thread].back()->make();
       }
     }
-    std::vector<Steps> steps(kAtOnce);
-    double seconds = 0;
-    {
-      const auto counted = sides[side].counted();
-      seconds = at_once(kAtOnce, [&](int number) {
-        const auto thread = static_cast<size_t>(number);
-        for (const auto& life : lives[thread]) lead(*life, &steps[thread]);
-      });
-    }
+    std::vector<Steps> steps(lives.size());
+    const double seconds = at_once(threads, [&](int number) {
+      const auto thread = static_cast<size_t>(number);
+      for (const auto& life : lives[thread]) lead(*life, &steps[thread]);
+    });
     for (const Steps& of : steps) add_quantiles(table, name, Aim::kNearFloor, side, of.all);
-    table->add({name + ": 1/s", Measure::kRate, Aim::kTwiceAsFast}, side, kAtOnce * each / seconds);
+    table->add({name + ": 1/s", Measure::kRate, Aim::kTwiceAsFast}, side, threads * each / seconds);
     for (const auto& of_thread : lives) {
       for (const auto& life : of_thread) life->unmake();
     }
@@ -152,9 +165,9 @@ void eight_at_once(Sides& sides, const RuntimeProgram& runtime, const Settings& 
 void lives(const Settings& settings, int, Results* results) {
   Sides sides(settings);
   Table& table = results->table(Sides::layout());
-  for (const RuntimeProgram& runtime : sides.runtimes(results)) {
+  for (const RuntimeProgram& runtime : sides.runtimes(settings, results)) {
     one_after_the_other(sides, runtime, settings, &table);
-    eight_at_once(sides, runtime, settings, &table);
+    several_at_once(sides, runtime, settings, &table);
   }
 }
 
@@ -162,7 +175,7 @@ void stop_many(const Settings& settings, int, Results* results) {
   Sides sides(settings);
   Table& table = results->table(Sides::layout());
   const int count = settings.stopped_containers;
-  for (const RuntimeProgram& runtime : sides.runtimes(results)) {
+  for (const RuntimeProgram& runtime : sides.runtimes(settings, results)) {
     for (const size_t side : sides.shuffled()) {
       std::vector<std::unique_ptr<Worker>> workers;
       std::vector<std::unique_ptr<Life>> lives;
@@ -172,13 +185,13 @@ void stop_many(const Settings& settings, int, Results* results) {
                                              {{"sleep", "3600"}, runtime.path}));
         lives.back()->make();
       }
-      at_once(kAtOnce, [&](int thread) {
-        for (int i = thread; i < count; i += kAtOnce) {
+      at_once(settings.at_once, [&](int thread) {
+        for (int i = thread; i < count; i += settings.at_once) {
           lives[static_cast<size_t>(i)]->create();
           lives[static_cast<size_t>(i)]->start();
         }
       });
-      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+      be_idle(settings);
       const double seconds = at_once(count, [&](int i) {
         lives[static_cast<size_t>(i)]->kill();
         lives[static_cast<size_t>(i)]->remove();

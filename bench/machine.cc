@@ -200,8 +200,8 @@ std::vector<std::string> environment_with(const std::vector<std::string>& more) 
   return variables;
 }
 
-int run(const std::vector<std::string>& arguments, const std::string& log,
-        const std::vector<std::string>& more) {
+pid_t begin(const std::vector<std::string>& arguments, const std::string& log,
+            const std::vector<std::string>& more) {
   SpawnSettings settings;
   ::posix_spawn_file_actions_addopen(&settings.actions, 0, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_addopen(&settings.actions, 1, log.c_str(),
@@ -213,8 +213,15 @@ int run(const std::vector<std::string>& arguments, const std::string& log,
   pid_t pid = 0;
   if (::posix_spawn(&pid, argv[0], &settings.actions, &settings.attributes, argv.data(),
                     envp.data()) != 0) {
-    return 127;
+    return -1;
   }
+  return pid;
+}
+
+int run(const std::vector<std::string>& arguments, const std::string& log,
+        const std::vector<std::string>& more) {
+  const pid_t pid = begin(arguments, log, more);
+  if (pid < 0) return 127;
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }

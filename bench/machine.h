@@ -31,6 +31,10 @@ std::string find_program(const std::string& name);
 int run(const std::vector<std::string>& arguments, const std::string& log,
         const std::vector<std::string>& more = {});
 
+/// Likewise without waiting: the process, or -1.
+pid_t begin(const std::vector<std::string>& arguments, const std::string& log,
+            const std::vector<std::string>& more = {});
+
 /// This environment with `more` in it, which wins.
 std::vector<std::string> environment_with(const std::vector<std::string>& more);
 

@@ -34,6 +34,10 @@ void Results::print(bool markdown) const {
   for (const std::string& note : notes_) std::printf("\n%s\n", note.c_str());
 }
 
+void be_idle(const Settings& settings) {
+  std::this_thread::sleep_for(std::chrono::duration<double>(settings.idle_seconds));
+}
+
 double at_once(int threads, const std::function<void(int)>& work) {
   std::mutex mutex;
   std::exception_ptr failure;

@@ -24,6 +24,7 @@ struct Settings {
   std::string space;      // containerd's namespace, and the name of the cgroup
   std::string own_shim;   // folder of Berth's shim
   std::string go_shim = "/usr/bin";
+  std::vector<std::string> runtimes = {"runc", "crun"};  // in PATH
   int rounds = 3;
   double seconds = 2;            // per rate and round
   int listed_containers = 1000;  // in List
@@ -34,12 +35,15 @@ struct Settings {
   size_t layer_bytes = 200'000'000;  // compressed
   // Of the rows with several shims, each for every side, every OCI runtime and every round:
   std::vector<int> shim_counts = {1, 10, 100};  // containers whose shims are looked at
-  int lives = 50;                               // one after the other, and again eight at once
+  int lives = 50;                               // one after the other, and again at once
+  int at_once = 8;
   int execs = 50;
   int execs_per_second = 50;
   double exec_seconds = 60;
   int stopped_containers = 100;
-  int client_lives = 12;  // of one thread
+  int client_lives = 12;    // of one thread
+  int client_threads = 4;   // one to so many
+  double idle_seconds = 2;  // until a daemon and its shims have nothing left to do
 };
 
 /// Where a row puts the figures of one daemon.
@@ -92,6 +96,9 @@ std::vector<Row> shim_rows();
 std::vector<Row> life_rows();
 std::vector<Row> exec_rows();
 std::vector<Row> client_rows();
+
+/// Waits until daemons and shims have nothing left to do.
+void be_idle(const Settings& settings);
 
 /// Why no container of runc can be started, or an empty string.
 std::string needs_containers(const Settings& settings);

@@ -14,7 +14,7 @@ const Layout& layout() {
   return kLayout;
 }
 
-void measure_shims(Side* side, size_t index, int count, Table* table) {
+void measure_shims(Side* side, size_t index, int count, const Settings& settings, Table* table) {
   const DaemonProcess& daemon = *side->daemon();
   const Memory before = daemon.memory();
   std::vector<std::unique_ptr<Worker>> workers;
@@ -34,7 +34,7 @@ void measure_shims(Side* side, size_t index, int count, Table* table) {
     life.create();
     life.start();
   });
-  std::this_thread::sleep_for(std::chrono::seconds(2));  // until they have nothing left to do
+  be_idle(settings);
   const Memory own = daemon.memory();
   const Memory shims = daemon.shim_memory();
   if (daemon.shim_count() != static_cast<size_t>(count)) {
@@ -65,7 +65,7 @@ void memory(const Settings& settings, int round, Results* results) {
     for (const int index : {round % 2, 1 - round % 2}) {
       const Kind kind = index == 0 ? Kind::kBerth : Kind::kContainerd;
       measure_shims(start_side(settings, kind, kind == Kind::kBerth).get(),
-                    static_cast<size_t>(index), count, &table);
+                    static_cast<size_t>(index), count, settings, &table);
     }
   }
 }

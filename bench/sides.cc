@@ -137,6 +137,21 @@ class BareSide : public Side {
 
 }  // namespace
 
+std::vector<RuntimeProgram> usable_runtimes(const BareRuntime& place, const Settings& settings,
+                                            Results* results) {
+  std::vector<RuntimeProgram> found;
+  for (const std::string& name : settings.runtimes) {
+    const std::string path = find_program(name);
+    const std::string reason = path.empty() ? "is not in PATH" : place.refuses(path);
+    if (reason.empty()) {
+      found.push_back({name, path});
+    } else {
+      results->note("Skipped: " + name + ": " + reason);
+    }
+  }
+  return found;
+}
+
 std::unique_ptr<Side> start_side(const Settings& settings, Kind kind, bool own_shim) {
   return std::make_unique<DaemonSide>(settings, kind, own_shim);
 }
@@ -161,18 +176,8 @@ const Layout& Sides::layout() {
   return kLayout;
 }
 
-std::vector<RuntimeProgram> Sides::runtimes(Results* results) const {
-  std::vector<RuntimeProgram> found;
-  for (const char* name : {"runc", "crun"}) {
-    const std::string path = find_program(name);
-    const std::string reason = path.empty() ? std::string("is not in PATH") : bare_->refuses(path);
-    if (reason.empty()) {
-      found.push_back({name, path});
-    } else {
-      results->note(std::string("Skipped: ") + name + ": " + reason);
-    }
-  }
-  return found;
+std::vector<RuntimeProgram> Sides::runtimes(const Settings& settings, Results* results) const {
+  return usable_runtimes(*bare_, settings, results);
 }
 
 std::vector<size_t> Sides::shuffled() {

@@ -57,8 +57,8 @@ class Sides {
 
   size_t size() const { return sides_.size(); }
   Side& operator[](size_t index) { return *sides_[index]; }
-  /// Those that run containers here; a note says which do not, and why.
-  std::vector<RuntimeProgram> runtimes(Results* results) const;
+  /// See usable_runtimes().
+  std::vector<RuntimeProgram> runtimes(const Settings& settings, Results* results) const;
   /// Another order at each call, so that nobody always follows the same.
   std::vector<size_t> shuffled();
 
@@ -70,6 +70,10 @@ class Sides {
   BareRuntime* bare_ = nullptr;
   unsigned random_ = 1;
 };
+
+/// Those of the settings that run containers at `place`; a note says which do not, and why.
+std::vector<RuntimeProgram> usable_runtimes(const BareRuntime& place, const Settings& settings,
+                                            Results* results);
 
 /// A daemon with busybox in it, as the snapshot that containers are made from.
 std::unique_ptr<Side> start_side(const Settings& settings, Kind kind, bool own_shim);

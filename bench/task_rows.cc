@@ -33,7 +33,7 @@ void memory(const DaemonProcess& daemon, const Settings& settings, Report report
       container.start(one);
     });
   });
-  std::this_thread::sleep_for(std::chrono::seconds(2));  // until it has nothing left to do
+  be_idle(settings);
   const Memory own = daemon.memory();
   const Memory shims = daemon.shim_memory();
   report.add(name + "resident, kB", Measure::kAmount, Aim::kUnderHalf, own.resident);
