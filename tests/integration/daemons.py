@@ -70,7 +70,7 @@ class Daemon:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                             env=environment, start_new_session=True)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 30 * machine.SLOWNESS
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise DaemonFailed("%s ended at once with %d:\n%s" % (self.kind, self.process.returncode, self.tail()))
@@ -86,7 +86,7 @@ class Daemon:
             except OSError:
                 return False
         done = subprocess.run(["ctr", "version"], env=dict(os.environ, CONTAINERD_ADDRESS=self.address),
-                              capture_output=True, timeout=30)
+                              capture_output=True, timeout=30 * machine.SLOWNESS)
         return done.returncode == 0
 
     def alive(self):
@@ -107,7 +107,7 @@ class Daemon:
             raise DaemonFailed("%s had died with %d:\n%s" % (self.kind, code, self.tail()))
         self.process.send_signal(signal.SIGTERM)
         try:
-            code = self.process.wait(20)
+            code = self.process.wait(20 * machine.SLOWNESS)
         except subprocess.TimeoutExpired:
             self.kill()
             raise DaemonFailed("%s did not end within 20 s of SIGTERM:\n%s" % (self.kind, self.tail())) from None

@@ -27,7 +27,7 @@ from normalise import error_class, normalise
 NAMESPACE = "berth-it-" + "".join(chr(ord("a") + int(digit)) for digit in str(os.getpid()))
 DOCKER = "/usr/bin/docker"  # the one that came with dockerd, whatever else PATH has
 HERE = os.path.dirname(os.path.abspath(__file__))
-STEP_SECONDS = 60
+STEP_SECONDS = 60 * machine.SLOWNESS
 
 
 class Failed(Exception):
@@ -216,7 +216,7 @@ def run_peer(make):
 def run_scenario(path, args, client, peer):
     """Returns the reason of a skip, or nothing; raises Failed."""
     with open(path) as file:
-        scenario = scenario_file.parse(os.path.basename(path), file.read())
+        scenario = scenario_file.parse(os.path.basename(path), scenario_file.stretch(file.read(), machine.SLOWNESS))
     if scenario.client not in ("any", args.client):
         return "for ctr %s only" % scenario.client
     for program in scenario.needs:

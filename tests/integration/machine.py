@@ -6,6 +6,8 @@ import subprocess
 import time
 
 PR_SET_CHILD_SUBREAPER = 36
+# How much slower than a machine of its own this one is: tests/vm sets it. Time limits are that much longer.
+SLOWNESS = float(os.environ.get("BERTH_SLOWNESS", "1"))
 CGROUP_ROOT = "/sys/fs/cgroup"
 
 
@@ -91,13 +93,8 @@ def loop_devices_under(folder):
 
 
 def cgroups_named(name):
-    """Directories called `name` in any hierarchy, outermost first."""
-    found = []
-    for hierarchy in os.listdir(CGROUP_ROOT):
-        for parent, folders, _ in os.walk(os.path.join(CGROUP_ROOT, hierarchy)):
-            if name in folders:
-                found.append(os.path.join(parent, name))
-    return found
+    """Directories called `name` in any hierarchy, of either version, outermost first."""
+    return [os.path.join(parent, name) for parent, folders, _ in os.walk(CGROUP_ROOT) if name in folders]
 
 
 def remove_cgroup(folder):

@@ -90,6 +90,18 @@ def _directive(scenario, number, line):
         raise Malformed("line %d: unknown directive: %s" % (number, line))
 
 
+DURATION = re.compile(r"(?<![\w-])(sleep|timeout|--timeout|behind) (\d+(?:\.\d+)?)(?![\w.])")
+CONFIGURED = re.compile(r'(_timeout = ")(\d+)(s")')
+
+
+def stretch(text, factor):
+    """The same scenario for a machine that is slower by `factor`: what it waits for and gives time for is longer."""
+    if factor == 1:
+        return text
+    text = DURATION.sub(lambda found: "%s %g" % (found.group(1), float(found.group(2)) * factor), text)
+    return CONFIGURED.sub(lambda found: "%s%d%s" % (found.group(1), int(found.group(2)) * factor, found.group(3)), text)
+
+
 def parse(name, text):
     scenario = Scenario(name)
     pending = ""

@@ -1,0 +1,93 @@
+#!/usr/bin/python3
+"""work.py SEED [IMAGE-SEED...]: imports, unpacks, commits and creates without end, until the power fails; deletes the images named.
+
+Writes a line of JSON before each operation, {"begin": KIND, "seed": N}, and when the daemon has acknowledged it, {"done": ...}.
+"""
+import itertools
+import json
+import os
+import sys
+import threading
+
+import recipes
+from client import CallFailed, ctr, mount, raw_call, unmount
+
+ROOT_LABEL = 'labels { key: "containerd.io/gc.root" value: "yes" }'
+lock = threading.Lock()
+
+
+def say(word, kind, seed):
+    with lock:
+        print(json.dumps({word: kind, "seed": seed}), flush=True)
+
+
+def import_image(seed):
+    path = "/tmp/image-%d.tar" % seed
+    recipes.Image(seed).write(path)
+    say("begin", "image", seed)
+    ctr("images", "import", path)
+    say("done", "image", seed)
+    os.unlink(path)
+
+
+def ingest_blob(seed):
+    data = recipes.blob(seed)
+    say("begin", "blob", seed)
+    ctr("content", "ingest", "--expected-size", str(len(data)), "--expected-digest", recipes.digest(data), "blob-%d" % seed, data=data)
+    ctr("content", "label", recipes.digest(data), "containerd.io/gc.root=yes")
+    say("done", "blob", seed)
+
+
+def commit_snapshot(seed):
+    key, name, folder = "active-%d" % seed, "snapshot-%d" % seed, "/tmp/mount-%d" % seed
+    content, parent = recipes.files(seed), recipes.parent_of_snapshot(seed)
+    say("begin", "snapshot", seed)
+    raw_call("snapshots.v1.Snapshots/Prepare", 'snapshotter: "overlayfs" key: "%s" parent: "%s" %s' % (key, parent, ROOT_LABEL))
+    mount(key, folder)
+    for path, data in content.items():
+        os.makedirs(os.path.dirname(os.path.join(folder, path)), exist_ok=True)
+        with open(os.path.join(folder, path), "wb") as out:
+            out.write(data)
+    unmount(folder)
+    raw_call("snapshots.v1.Snapshots/Commit", 'snapshotter: "overlayfs" name: "%s" key: "%s" %s' % (name, key, ROOT_LABEL))
+    say("done", "snapshot", seed)
+
+
+def create_container(seed):
+    say("begin", "container", seed)
+    ctr("containers", "create", recipes.BASE, "container-%d" % seed, "true")
+    say("done", "container", seed)
+
+
+def remove_image(seed):
+    name = "docker.io/library/image-%d:latest" % seed
+    say("begin", "removal", seed)
+    ctr("images", "rm", "--sync", name)
+    say("done", "removal", seed)
+
+
+def worker(works, seeds):
+    for work, seed in zip(itertools.cycle(works), seeds):
+        try:
+            work(seed)
+        except CallFailed as failure:
+            with lock:
+                print(json.dumps({"failed": str(failure)}), flush=True)
+            return
+
+
+def main():
+    seed, old = int(sys.argv[1]), [int(word) for word in sys.argv[2:]]
+    if recipes.BASE not in ctr("images", "ls", "-q"):
+        import_image(0)
+    todo = [([import_image], itertools.count(seed, 10)), ([create_container], itertools.count(seed + 1, 10)),
+            ([ingest_blob, commit_snapshot], itertools.count(seed + 2, 10)), ([remove_image], old)]
+    threads = [threading.Thread(target=worker, args=one) for one in todo]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()

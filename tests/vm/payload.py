@@ -1,0 +1,88 @@
+"""The disk with what a guest is to test: an installed berthd, the integration tests, and the programs of tests/vm/guest.
+
+    /root/...        laid over the guest's root by its initrd: berthd as `cmake --install` places it, its unit enabled
+    /guest           tests/vm/guest
+    /integration     tests/integration, and raw_call
+    /vm-scenarios    tests/vm/scenarios
+"""
+import os
+import re
+import shutil
+import subprocess
+
+from guest_root import CannotBuild
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SOURCE = os.path.abspath(os.path.join(HERE, "../.."))
+UNIT = "berthd.service"
+CONFIG = """version = 3
+[grpc]
+address = "/run/berth/berth.sock"
+"""
+
+
+def _components(build):
+    """The parts of the installation that make a daemon: the host and every plugin that has been built."""
+    found = ["host"]
+    for name in sorted(os.listdir(os.path.join(build, "plugins"))):
+        plugin = re.fullmatch(r"berth-plugin-(.*)\.so", name)
+        if plugin:
+            found.append("plugin-" + plugin.group(1))
+    return found
+
+
+def _install(build, root):
+    for component in _components(build):
+        done = subprocess.run(["cmake", "--install", build, "--component", component, "--strip"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, env=dict(os.environ, DESTDIR=root), check=False)
+        if done.returncode != 0:
+            raise CannotBuild("cmake --install of %s failed: %s" % (component, done.stdout.strip().splitlines()[-3:]))
+    # Debian's folders for programs are links into /usr, which a copy over them must not replace.
+    for name in ("bin", "sbin", "lib"):
+        if os.path.exists(os.path.join(root, name)):
+            raise CannotBuild("the installation has /%s; give it a prefix" % name)
+
+
+def _find_unit(root):
+    for parent, _, files in os.walk(root):
+        if UNIT in files:
+            return "/" + os.path.relpath(os.path.join(parent, UNIT), root)
+    raise CannotBuild("the installation has no " + UNIT)
+
+
+def _leave_out_syncs(root, calls):
+    """A daemon that lies about these system calls: a test of what it stores has to fail."""
+    library = os.path.join(root, "usr/local/lib/no_sync.so")
+    os.makedirs(os.path.dirname(library), exist_ok=True)
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, os.path.join(HERE, "guest/no_sync.c")], check=True)
+    drop_in = os.path.join(root, "etc/systemd/system/%s.d/no-sync.conf" % UNIT)
+    os.makedirs(os.path.dirname(drop_in))
+    with open(drop_in, "w") as out:
+        out.write('[Service]\nEnvironment=LD_PRELOAD=/usr/local/lib/no_sync.so "BERTH_NO_SYNC= %s "\n' % calls.replace(",", " "))
+
+
+def make(build, disk, work, without=""):
+    """Writes the image `disk`; `work` is a folder for its content, removed at the end. `without` names system calls that shall do nothing."""
+    root = os.path.join(work, "root")
+    os.makedirs(root)
+    _install(build, root)
+    wants = os.path.join(root, "etc/systemd/system/multi-user.target.wants")
+    os.makedirs(wants)
+    os.symlink(_find_unit(root), os.path.join(wants, UNIT))
+    os.makedirs(os.path.join(root, "etc/berth"))
+    with open(os.path.join(root, "etc/berth/config.toml"), "w") as out:
+        out.write(CONFIG)
+    if without:
+        _leave_out_syncs(root, without)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(os.path.join(HERE, "guest"), os.path.join(work, "guest"), ignore=ignored)
+    shutil.copytree(os.path.join(HERE, "scenarios"), os.path.join(work, "vm-scenarios"))
+    shutil.copytree(os.path.join(SOURCE, "tests/integration"), os.path.join(work, "integration"), ignore=ignored)
+    shutil.copy(os.path.join(build, "tests/raw_call"), os.path.join(work, "integration/raw_call"))
+    subprocess.run(["strip", os.path.join(work, "integration/raw_call")], check=True)
+    size = int(subprocess.run(["du", "-sm", work], capture_output=True, text=True, check=True).stdout.split()[0])
+    done = subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", work, "-L", "payload", disk, "%dM" % (size * 5 // 4 + 16)],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    shutil.rmtree(work)
+    if done.returncode != 0:
+        raise CannotBuild("mke2fs of the payload failed: " + done.stdout.strip())
