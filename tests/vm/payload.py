@@ -4,16 +4,21 @@
     /guest           tests/vm/guest
     /integration     tests/integration, and raw_call
     /vm-scenarios    tests/vm/scenarios
+    /base.tar, .gz   the layer of busybox that all images of the power loss have
 """
+import gzip
 import os
 import re
 import shutil
 import subprocess
+import sys
 
 from guest_root import CannotBuild
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.abspath(os.path.join(HERE, "../.."))
+sys.path.insert(0, os.path.join(SOURCE, "tests/integration"))
+import make_image  # noqa: E402  pylint: disable=wrong-import-position
 UNIT = "berthd.service"
 CONFIG = """version = 3
 [grpc]
@@ -80,6 +85,10 @@ def make(build, disk, work, without=""):
     shutil.copytree(os.path.join(SOURCE, "tests/integration"), os.path.join(work, "integration"), ignore=ignored)
     shutil.copy(os.path.join(build, "tests/raw_call"), os.path.join(work, "integration/raw_call"))
     subprocess.run(["strip", os.path.join(work, "integration/raw_call")], check=True)
+    base = make_image.base_layer()
+    for name, data in (("base.tar", base), ("base.tar.gz", gzip.compress(base, 1, mtime=0))):
+        with open(os.path.join(work, name), "wb") as out:
+            out.write(data)
     size = int(subprocess.run(["du", "-sm", work], capture_output=True, text=True, check=True).stdout.split()[0])
     done = subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", work, "-L", "payload", disk, "%dM" % (size * 5 // 4 + 16)],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

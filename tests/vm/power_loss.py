@@ -62,7 +62,12 @@ def work_until_power_fails(machine, ledger, seed, seconds):
         if failure:
             failures.append(failure)
 
-    take(next(lines))  # the first operation begins
+    for line in lines:  # until anything begins that is not the base
+        take(line)
+        if failures:
+            return failures
+        if "begin" in line and json.loads(line)["seed"] != 0:
+            break
     time.sleep(seconds)
     machine.cut_off()
     try:

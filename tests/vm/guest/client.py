@@ -33,6 +33,11 @@ def ids(*words):
     return ctr(*words).split()
 
 
+def names_in(folder):
+    """What lies in a folder of the daemon's; a new daemon has not made it yet."""
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
 def snapshots():
     """key -> kind."""
     rows = [line.split() for line in ctr("snapshots", "ls").splitlines()[1:]]

@@ -142,10 +142,6 @@ class Verifier:
         finally:
             ctr("snapshots", "rm", VIEW)
 
-    def base_files(self):
-        with open("/bin/busybox", "rb") as file:
-            return {"bin/busybox": file.read(), "etc/removed": b"the second layer removes this\n", "opt/hidden": b"the second layer hides this\n"}
-
     def all_snapshots(self):
         listed = client.snapshots()
         chains = {self.image(seed).chains[-1]: seed for seed in self.begun["image"]}
@@ -157,7 +153,7 @@ class Verifier:
                     self.fault("%s snapshot %s is listed and nobody made it" % (kind, key))
             elif key in chains:
                 image = self.image(chains[key])
-                self.tree(key, image.files or self.base_files(), True)
+                self.tree(key, image.files or recipes.base_files(), True)
                 self.count("layers compared")
             elif key in names:
                 self.tree(key, recipes.files(names[key]), bool(recipes.parent_of_snapshot(names[key])))
@@ -232,14 +228,14 @@ class Verifier:
         wrong += ["snapshot %s is left" % key for key in listed if key.startswith("extract-")]
         if len(ctr("content", "active").splitlines()) > 1:
             wrong.append("ingests are left: " + ctr("content", "active"))
-        layers = [name for name in os.listdir(client.LAYERS)]
+        layers = client.names_in(client.LAYERS)
         if len(layers) != len(listed):
             wrong.append("%d folders of layers for %d snapshots" % (len(layers), len(listed)))
-        blobs, names = set(os.listdir(client.BLOBS)), {name.split(":")[1] for name in ids("content", "ls", "-q")}
+        blobs, names = set(client.names_in(client.BLOBS)), {name.split(":")[1] for name in ids("content", "ls", "-q")}
         if blobs != names:
             wrong.append("blobs on the disk and not listed: %s; listed and not there: %s" % (sorted(blobs - names), sorted(names - blobs)))
-        if os.listdir(client.INGESTS):
-            wrong.append("folders of ingests: " + ", ".join(os.listdir(client.INGESTS)))
+        if client.names_in(client.INGESTS):
+            wrong.append("folders of ingests: " + ", ".join(client.names_in(client.INGESTS)))
         return wrong
 
     def clear(self, seeds):

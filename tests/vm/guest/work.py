@@ -21,9 +21,15 @@ def say(word, kind, seed):
         print(json.dumps({word: kind, "seed": seed}), flush=True)
 
 
-def import_image(seed):
+def write_image(seed):
     path = "/tmp/image-%d.tar" % seed
-    recipes.Image(seed).write(path)
+    if not os.path.exists(path):
+        recipes.Image(seed).write(path)
+    return path
+
+
+def import_image(seed):
+    path = write_image(seed)
     say("begin", "image", seed)
     ctr("images", "import", path)
     say("done", "image", seed)
@@ -82,6 +88,7 @@ def main():
         import_image(0)
     todo = [([import_image], itertools.count(seed, 10)), ([create_container], itertools.count(seed + 1, 10)),
             ([ingest_blob, commit_snapshot], itertools.count(seed + 2, 10)), ([remove_image], old)]
+    write_image(seed)  # so that all begin together
     threads = [threading.Thread(target=worker, args=one) for one in todo]
     for thread in threads:
         thread.start()
