@@ -21,6 +21,12 @@ class Scenarios(unittest.TestCase):
             with self.assertRaises(scenario.Malformed, msg=text):
                 scenario.parse("x", text)
 
+    def test_gives_a_slow_machine_more_time(self):
+        text = '@berthd-config action_timeout = "4s"\n% timeout 5 ctr a --timeout 2; sleep 0.5; ./behind 0.03 x; ctr sleeper 3 f1.5'
+        self.assertEqual(scenario.stretch(text, 1), text)
+        self.assertEqual(scenario.stretch(text, 10),
+                         '@berthd-config action_timeout = "40s"\n% timeout 50 ctr a --timeout 20; sleep 5; ./behind 0.3 x; ctr sleeper 3 f1.5')
+
 
 class Normalise(unittest.TestCase):
     def test_hides_times_pids_and_places(self):
