@@ -9,6 +9,7 @@ KINDS = ("image", "blob", "snapshot", "container", "removal")
 SECONDS_OF_WORK = (1.0, 25.0)
 VERIFY_SECONDS = 1800
 KEEP = 3
+SHOWN = 20  # faults of one round
 
 
 def none():
@@ -120,7 +121,8 @@ def run(place, args):
             print("round %d: the power failed after %.1f s; under way: %s; acknowledged: %s" % (
                 number, seconds, words(ledger.under_way()), words(ledger.done)), flush=True)
         if faults:
-            print("FAILED, --seed %d:\n  - %s" % (seed, "\n  - ".join(faults)))
+            more = ["and %d more" % (len(faults) - SHOWN)] if len(faults) > SHOWN else []
+            print("FAILED, --seed %d:\n  - %s" % (seed, "\n  - ".join(faults[:SHOWN] + more)))
             return 1
     machine.power_off()
     print("%d rounds; interrupted: %s; verified: %s" % (
