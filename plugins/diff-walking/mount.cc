@@ -123,11 +123,24 @@ Status configure_option(int config, const Mount& mount, const std::string& optio
   return configure(config, key, option.substr(equals + 1));
 }
 
+/// Before Linux 6.5 the options of an overlay were one text: fsconfig takes any name, and only the
+/// creation finds out that it does not know "lowerdir+".
+bool overlay_takes_single_options() {
+  static const bool takes = [] {
+    const UniqueFd config(::fsopen("overlay", FSOPEN_CLOEXEC));
+    return config && ::fsconfig(config.get(), FSCONFIG_SET_STRING, "no-such-option", "", 0) != 0;
+  }();
+  return takes;
+}
+
 /// A new mount of a file system that no path leads to. UNIMPLEMENTED: try it the other way.
 Result<UniqueFd> detached_file_system(Mount mount, const MountOptions& options) {
   BERTH_ASSIGN_OR_RETURN(const LoopDevice device, attach_loop(options, &mount));
   const std::optional<unsigned> attributes = attributes_of(options.flags);
   if (!attributes) return unimplemented("flags without counterpart");
+  if (mount.type == "overlay" && !overlay_takes_single_options()) {
+    return unimplemented("the options of an overlay one by one");
+  }
   UniqueFd config(::fsopen(mount.type.c_str(), FSOPEN_CLOEXEC));
   if (!config) return unimplemented("fsopen");
   if (!mount.source.empty()) BERTH_RETURN_IF_ERROR(configure(config.get(), "source", mount.source));
