@@ -113,7 +113,7 @@ class Run:
     def restart(self, how):
         if how in ("kill", "away"):
             self.daemon.kill()
-            time.sleep(2 if how == "away" else 0)
+            time.sleep(2 * machine.SLOWNESS if how == "away" else 0)
         else:
             self.daemon.stop()
         self.daemon.start()
