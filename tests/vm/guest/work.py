@@ -39,8 +39,15 @@ def import_image(seed):
 def ingest_blob(seed):
     data = recipes.blob(seed)
     say("begin", "blob", seed)
-    ctr("content", "ingest", "--expected-size", str(len(data)), "--expected-digest", recipes.digest(data), "blob-%d" % seed, data=data)
-    ctr("content", "label", recipes.digest(data), "containerd.io/gc.root=yes")
+    for attempt in range(10):
+        try:
+            ctr("content", "ingest", "--expected-size", str(len(data)), "--expected-digest", recipes.digest(data), "blob-%d" % seed, data=data)
+            ctr("content", "label", recipes.digest(data), "containerd.io/gc.root=yes")
+            break
+        except CallFailed as failure:
+            # Nothing holds it until it has its label, and removals of images collect; as with containerd.
+            if "not found" not in str(failure) or attempt == 9:
+                raise
     say("done", "blob", seed)
 
 
