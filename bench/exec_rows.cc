@@ -146,7 +146,7 @@ void growth(const Settings& settings, int round, Results* results) {
   if (round > 0) return;  // it is long, and says the same each time
   const auto runtimes = usable_runtimes(
       BareRuntime(settings.directory + "/bare", settings.space + "-bare"), settings, results);
-  if (runtimes.empty()) throw std::runtime_error("no OCI runtime runs here");
+  if (runtimes.empty()) return;  // noted
   // The fastest: the rate is not to be limited by the runtime.
   for (const Kind kind : {Kind::kBerth, Kind::kContainerd}) {
     measure_growth(start_side(settings, kind, kind == Kind::kBerth).get(),
