@@ -1,5 +1,6 @@
 #include "bootstrap.h"
 
+#include <berth/fault.h>
 #include <berth/fd.h>
 #include <berth/ttrpc/server.h>
 #include <fcntl.h>
@@ -178,12 +179,17 @@ Result<std::string> start(const Arguments& arguments) {
   ::mkdir("/run/containerd", 0711);
   ::mkdir(kSocketFolder, 0711);
   BERTH_RETURN_IF_ERROR(make_core_domain());
-  BERTH_ASSIGN_OR_RETURN(const UniqueFd listening, ttrpc::listen_unix(path, 0600));
-  Cleanup remove_socket([&] { ::unlink(path.c_str()); });
-  // Before the shim runs: its `delete` must find the socket's name in any case.
+  BERTH_FAULT_POINT("shim.bootstrap.begin");
+  // Before there is a socket and a shim: `delete` must find its name in any case.
   BERTH_RETURN_IF_ERROR(write_file("address", address));
+  BERTH_FAULT_POINT("shim.bootstrap.addressed");
+  BERTH_ASSIGN_OR_RETURN(const UniqueFd listening, ttrpc::listen_unix(path, 0600));
+  BERTH_FAULT_POINT("shim.bootstrap.listening");
+  Cleanup remove_socket([&] { ::unlink(path.c_str()); });
   BERTH_ASSIGN_OR_RETURN(const pid_t pid, spawn_shim(arguments, id, listening.get()));
+  BERTH_FAULT_POINT("shim.bootstrap.spawned");
   Cleanup kill_shim([&] { ::kill(pid, SIGKILL); });
+  BERTH_RETURN_IF_ERROR(write_file("shim.pid", std::to_string(pid)));
   if (!options.shim_cgroup.empty()) {
     BERTH_RETURN_IF_ERROR(join_cgroup(options.shim_cgroup, pid));
   }

@@ -119,6 +119,8 @@ TEST(SpecTest, FindsGroupAndNamespace) {
   ASSERT_TRUE(pod.ok());
   EXPECT_EQ(pod->group, "pod");
   EXPECT_TRUE(pod->own_pid_namespace);
+  EXPECT_EQ(read_spec(R"({"linux":{"cgroupsPath":"/a/b"},"cgroupsPath":"/c"})")->cgroups_path,
+            "/a/b");
   const auto joined = read_spec(R"({"annotations":{"io.containerd.runc.v2.group":"g",
       "io.kubernetes.cri.sandbox-id":"pod"},
       "linux":{"namespaces":[{"type":"pid","path":"/proc/1/ns/pid"},{"type":"ipc"}]}})");

@@ -6,8 +6,10 @@
 #include <sys/vfs.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <thread>
 
 #include "files.h"
 
@@ -21,6 +23,16 @@ bool root_is_unified() {
   return ::statfs(kRoot, &found) == 0 && found.f_type == CGROUP2_SUPER_MAGIC;
 }
 
+std::vector<std::string> folders_in(const std::string& folder) {
+  std::vector<std::string> names;
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(folder.c_str()), ::closedir);
+  if (directory == nullptr) return names;
+  while (const dirent* const entry = ::readdir(directory.get())) {
+    if (entry->d_type == DT_DIR && entry->d_name[0] != '.') names.emplace_back(entry->d_name);
+  }
+  return names;
+}
+
 void collect(const std::string& folder, int depth, std::vector<uint32_t>* out) {
   if (const auto text = read_file(folder + "/cgroup.procs"); text.ok()) {
     const char* at = text->c_str();
@@ -32,13 +44,7 @@ void collect(const std::string& folder, int depth, std::vector<uint32_t>* out) {
     }
   }
   if (depth == 0) return;
-  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(folder.c_str()), ::closedir);
-  if (directory == nullptr) return;
-  while (const dirent* const entry = ::readdir(directory.get())) {
-    if (entry->d_type == DT_DIR && entry->d_name[0] != '.') {
-      collect(folder + "/" + entry->d_name, depth - 1, out);
-    }
-  }
+  for (const std::string& name : folders_in(folder)) collect(folder + "/" + name, depth - 1, out);
 }
 
 }  // namespace
@@ -88,6 +94,29 @@ std::vector<uint32_t> processes_of(const Cgroup& cgroup) {
   std::vector<uint32_t> pids;
   if (!cgroup.empty()) collect(cgroup.processes_folder(), kDepth, &pids);
   return pids;
+}
+
+// "slice:prefix:name" is systemd's, which removes empty scopes itself.
+void remove_cgroups(const std::string& cgroups_path) {
+  constexpr int kAttempts = 50;
+  const bool climbs = ("/" + cgroups_path + "/").find("/../") != std::string::npos;
+  if (climbs || cgroups_path.find(':') != std::string::npos ||
+      cgroups_path.find_first_not_of('/') == std::string::npos) {
+    return;
+  }
+  const std::string path = (cgroups_path.starts_with("/") ? "" : "/") + cgroups_path;
+  std::vector<std::string> folders = {kRoot + path};
+  for (const std::string& name : folders_in(kRoot)) {
+    folders.push_back(std::string(kRoot) + "/" + name + path);
+  }
+  for (const std::string& folder : folders) {
+    // Processes that were killed a moment ago hold theirs until they are reaped.
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      for (const std::string& inner : folders_in(folder)) ::rmdir((folder + "/" + inner).c_str());
+      if (::rmdir(folder.c_str()) == 0 || errno != EBUSY) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
 }
 
 Status join_cgroup(const std::string& name, pid_t pid) {

@@ -1,5 +1,6 @@
 #include "children.h"
 
+#include <berth/fault.h>
 #include <berth/spawn.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -102,6 +103,7 @@ Result<Exit> Children::run(const Command& command) {
                            outcome->done = true;
                            outcome->ended.notify_one();
                          }));
+  BERTH_FAULT_CHILD(command.arguments, pid);
   std::unique_lock lock(outcome->mutex);
   outcome->ended.wait(lock, [&] { return outcome->done; });
   return outcome->exit;

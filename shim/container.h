@@ -13,6 +13,7 @@
 #include "cgroup.h"
 #include "oom.h"
 #include "process_io.h"
+#include "record.h"
 #include "runtime.h"
 #include "spec.h"
 
@@ -46,6 +47,7 @@ struct Container {
   std::string bundle;
   SpecFacts facts;
   std::shared_ptr<const Runtime> runtime;
+  std::shared_ptr<const Record> record;
   std::shared_ptr<Process> init;
 
   Cgroup cgroup;

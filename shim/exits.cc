@@ -1,4 +1,5 @@
 // The ends of processes: found by pid, told in order.
+#include <berth/fault.h>
 #include <signal.h>
 
 #include <algorithm>
@@ -22,13 +23,15 @@ std::string wait_response(const Exit& exit) {
 }  // namespace
 
 void Service::begin_spawn() {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  spawned_.wait(lock, [this] { return judging_ == 0; });
   ++spawning_;
 }
 
 void Service::end_spawn() {
   const std::lock_guard lock(mutex_);
   if (--spawning_ == 0) early_.clear();
+  spawned_.notify_all();
 }
 
 void Service::adopt_locked(const std::shared_ptr<Process>& process, pid_t pid) {
@@ -48,6 +51,7 @@ void Service::exited(const Exit& exit) {
     if (spawning_ > 0) early_[exit.pid] = exit;
     return;
   }
+  BERTH_FAULT_POINT("shim.exit.reaped");
   const auto process = found->second;
   process->exit = exit;
   by_pid_.erase(found);
@@ -113,11 +117,17 @@ void Service::tell_locked(const Container& container, Process& process) {
     event.set_pid(static_cast<uint32_t>(process.pid));
     event.set_exit_status(process.exit->status);
     set_time(*process.exit, event.mutable_exited_at());
-    publish("/tasks/exit", "containerd.events.TaskExit", event);
+    BERTH_FAULT_POINT("shim.exit.begin");
+    // Written before anybody is told: what is told once is told the same again.
+    container.record->ended(process.exec_id, *process.exit);
+    publish("/tasks/exit", "containerd.events.TaskExit", event,
+            [record = container.record, id = process.exec_id] { record->told(id); });
+    BERTH_FAULT_POINT("shim.exit.published");
   }
   const std::string response = wait_response(*process.exit);
   for (const auto& waiter : process.waiters) waiter.finish({}, response);
   process.waiters.clear();
+  BERTH_FAULT_POINT("shim.exit.answered");
   told_.notify_all();
 }
 

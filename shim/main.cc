@@ -1,4 +1,5 @@
 // containerd-shim-runc-v2: stands between a daemon and its containers, and outlives it.
+#include <berth/fault.h>
 #include <berth/ttrpc/server.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -49,6 +50,7 @@ int fail(const Status& status) {
 }
 
 int serve(const Arguments& arguments) {
+  BERTH_FAULT_POINT("shim.serve.begin");
   ::signal(SIGPIPE, SIG_IGN);
   // Whoever ends the daemon's process group or session does not mean the containers.
   for (const int number : {SIGHUP, SIGINT, SIGTERM}) ::signal(number, SIG_IGN);
@@ -72,6 +74,7 @@ int serve(const Arguments& arguments) {
       },
       limits);
   if (!server.ok()) return fail(server.status());
+  BERTH_FAULT_POINT("shim.serve.listening");
   service->children().serve();
 }
 

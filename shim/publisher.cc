@@ -1,5 +1,6 @@
 #include "publisher.h"
 
+#include <berth/fault.h>
 #include <time.h>
 
 #include <algorithm>
@@ -19,7 +20,8 @@ constexpr int64_t kLongestPause = 2'000 * kMillisecond;
 
 }  // namespace
 
-void Publisher::publish(std::string_view topic, std::string_view type, const std::string& value) {
+void Publisher::publish(std::string_view topic, std::string_view type, const std::string& value,
+                        std::function<void()> taken) {
   containerd::services::events::ttrpc::v1::ForwardRequest request;
   auto& envelope = *request.mutable_envelope();
   timespec now{};
@@ -36,7 +38,7 @@ void Publisher::publish(std::string_view topic, std::string_view type, const std
     queue_.erase(queue_.begin() + 1);
     log(Level::kWarning, "an event is lost: the daemon has taken none for long");
   }
-  queue_.push_back(request.SerializeAsString());
+  queue_.push_back({request.SerializeAsString(), std::move(taken)});
   if (!std::exchange(sending_, true)) {
     loop_->post([self = shared_from_this()] { self->send_next(); });
   }
@@ -51,7 +53,7 @@ void Publisher::send_next() {
       delivered_.notify_all();
       return;
     }
-    payload = queue_.front();
+    payload = queue_.front().request;
   }
   if (client_ == nullptr || client_->closed()) {
     auto connected = ttrpc::Client::connect(loop_, address_, 0);
@@ -76,6 +78,8 @@ void Publisher::answered(const Status& status) {
                          status.code() != Code::kUnavailable &&
                          status.code() != Code::kDeadlineExceeded;
     if (status.ok() || refused) {
+      BERTH_FAULT_POINT("shim.publish.taken");
+      if (queue_.front().taken) queue_.front().taken();
       queue_.pop_front();
       failures_ = 0;
     } else {

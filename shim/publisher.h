@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -18,8 +19,10 @@ class Publisher : public std::enable_shared_from_this<Publisher> {
       : loop_(std::move(loop)), address_(std::move(address)), ns_(std::move(ns)) {}
 
   /// Queues the event `type` (its full name) with its serialized `value`. When more are waiting
-  /// than a daemon could want, the oldest goes. Any thread; never blocks.
-  void publish(std::string_view topic, std::string_view type, const std::string& value);
+  /// than a daemon could want, the oldest goes. `taken` runs on the loop's thread when the daemon
+  /// has it. Any thread; never blocks.
+  void publish(std::string_view topic, std::string_view type, const std::string& value,
+               std::function<void()> taken = {});
 
   /// Waits until all have been delivered; false when that takes longer than `seconds`. Not on the
   /// loop's thread.
@@ -35,9 +38,13 @@ class Publisher : public std::enable_shared_from_this<Publisher> {
   std::shared_ptr<ttrpc::Client> client_;  // loop thread only
   std::mutex mutex_;                       // guards what follows
   std::condition_variable delivered_;
-  std::deque<std::string> queue_;  // serialized ForwardRequests
-  bool sending_ = false;           // one at a time, so that the order stays
-  int failures_ = 0;               // of the first one, without success between
+  struct Event {
+    std::string request;  // a serialized ForwardRequest
+    std::function<void()> taken;
+  };
+  std::deque<Event> queue_;
+  bool sending_ = false;  // one at a time, so that the order stays
+  int failures_ = 0;      // of the first one, without success between
 };
 
 }  // namespace berth::shim

@@ -1,5 +1,7 @@
 #include "remove.h"
 
+#include <berth/fault.h>
+
 #include <cstdlib>
 #include <thread>
 
@@ -8,8 +10,10 @@
 #include "children.h"
 #include "containerd/runtime/task/v3/shim.pb.h"
 #include "files.h"
+#include "leftovers.h"
 #include "mounts.h"
 #include "runtime.h"
+#include "spec.h"
 
 namespace berth::shim {
 
@@ -27,9 +31,19 @@ Result<std::string> remove_leftovers(const Arguments& arguments) {
   Children children([](const Exit&) {});
   std::thread([&children] { children.serve(); }).detach();
   const Runtime runtime(&children, load_options(bundle), arguments.ns, bundle);
-  BERTH_RETURN_IF_ERROR(runtime.remove(arguments.id, true));
-  BERTH_RETURN_IF_ERROR(unmount_rootfs(bundle + "/rootfs"));
+  BERTH_FAULT_POINT("shim.remove.begin");
+  end_commands(runtime, arguments.id);
+  std::string cgroups_path;
+  if (const auto config = read_file(bundle + "/config.json"); config.ok()) {
+    if (const auto facts = read_spec(*config); facts.ok()) cgroups_path = facts->cgroups_path;
+  }
+  const Status removed = remove_half_made(runtime, arguments.id, cgroups_path);
+  BERTH_FAULT_POINT("shim.remove.removed");
+  const Status unmounted = unmount_rootfs(bundle + "/rootfs");
+  BERTH_FAULT_POINT("shim.remove.unmounted");
   remove_dead_socket(bundle);
+  BERTH_RETURN_IF_ERROR(removed);
+  BERTH_RETURN_IF_ERROR(unmounted);
   const Exit now = exit_now(0, 128 + 9);
   containerd::task::v3::DeleteResponse response;
   response.set_pid(pid);

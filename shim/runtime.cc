@@ -63,6 +63,11 @@ Status Runtime::run(std::string_view what, std::vector<std::string> arguments, R
     words = options_.binary + " did not terminate successfully: exit status " +
             std::to_string(exit->status) + ": " + trimmed(from_start(output.get()));
   }
+  constexpr uint32_t kSignals = 128;
+  if (exit->status > kSignals && exit->status <= kSignals + 64) {
+    return aborted(std::string(what) + ": " + options_.binary + " was killed by signal " +
+                   std::to_string(exit->status - kSignals) + ": " + words);
+  }
   return unknown_error(std::string(what) + ": " + words);
 }
 
@@ -79,6 +84,15 @@ Status kill_error(const Status& failure) {
   return unknown_error("unknown error after kill: " + text);
 }
 
+std::string Runtime::state(const std::string& id) const {
+  const auto output = memory_file("state");
+  if (!output.ok() ||
+      !run("OCI runtime state failed", {"state", id}, {-1, output->get(), -1}).ok()) {
+    return {};
+  }
+  return json_member(from_start(output->get()), "status");
+}
+
 Status Runtime::kill(const std::string& id, uint32_t signal, bool all) const {
   std::vector<std::string> arguments = {"kill"};
   if (all) arguments.emplace_back("--all");
@@ -90,7 +104,9 @@ Status Runtime::remove(const std::string& id, bool force) const {
   std::vector<std::string> arguments = {"delete"};
   if (force) arguments.emplace_back("--force");
   arguments.push_back(id);
-  const Status status = run("OCI runtime delete failed", std::move(arguments));
+  Status status = run("OCI runtime delete failed", arguments);
+  // Half of it may be gone, which the next one does not mind.
+  if (status.code() == Code::kAborted) status = run("OCI runtime delete failed", arguments);
   if (contains(status.message(), "does not exist")) return {};
   return status;
 }

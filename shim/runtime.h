@@ -23,15 +23,20 @@ class Runtime {
           std::string bundle);
 
   /// Runs one command to its end. A failure has the runtime's own words, after `what` ("OCI runtime
-  /// create failed") as containerd's clients know it; its code is UNKNOWN.
+  /// create failed") as containerd's clients know it; its code is UNKNOWN. ABORTED when it was
+  /// killed and so may have done its work or not.
   Status run(std::string_view what, std::vector<std::string> arguments, RuntimeIo io = {}) const;
 
+  /// "created", "running", "stopped", …; empty when the runtime does not say.
+  std::string state(const std::string& id) const;
   /// A signal for the first process or, with `all`, for every one. NOT_FOUND when there is none.
   Status kill(const std::string& id, uint32_t signal, bool all) const;
   /// OK also when there is no such container.
   Status remove(const std::string& id, bool force) const;
 
   const RuntimeOptions& options() const { return options_; }
+  /// The folder of the runtime's states.
+  const std::string& root() const { return root_; }
   /// runc and crun: the pids that they tell are the container's own processes.
   bool native() const;
 

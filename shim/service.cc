@@ -1,5 +1,6 @@
 #include "service.h"
 
+#include <berth/fault.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -141,12 +142,15 @@ void Service::shutdown(std::string_view bytes, const ttrpc::Responder& responder
     if (busy && !request.now()) return responder.finish({});
   }
   constexpr int kFlushSeconds = 3;
+  BERTH_FAULT_POINT("shim.shutdown.begin");
   // Nobody shall find a shim that is on its way out.
   ::unlink(settings_.socket.c_str());
+  BERTH_FAULT_POINT("shim.shutdown.unlinked");
   workers_.post([this, responder] {
     const bool flushed = publisher_->flush(kFlushSeconds);
     if (!flushed) log(Level::kWarning, "end with events that the daemon has not taken");
     responder.finish({});
+    BERTH_FAULT_POINT("shim.shutdown.answered");
     ::_exit(0);
   });
 }

@@ -73,9 +73,13 @@ class Service {
   void settle_soon(const std::shared_ptr<Container>& container);
   void tell_locked(const Container& container, Process& process);
 
+  /// Kills what a failed exec of the runtime may have left in the container.
+  void end_strays(const Container& container, int64_t since_ns);
+
   template <typename Event>
-  void publish(std::string_view topic, std::string_view type, const Event& event) {
-    publisher_->publish(topic, type, event.SerializeAsString());
+  void publish(std::string_view topic, std::string_view type, const Event& event,
+               std::function<void()> taken = {}) {
+    publisher_->publish(topic, type, event.SerializeAsString(), std::move(taken));
   }
 
   const std::shared_ptr<ttrpc::Loop> loop_;
@@ -93,6 +97,9 @@ class Service {
   /// Ends of children nobody has named yet, while a runtime is making one.
   std::map<pid_t, Exit> early_;
   unsigned spawning_ = 0;
+  /// Of those, the ones that have failed and look for what they left; nothing new begins meanwhile.
+  unsigned judging_ = 0;
+  std::condition_variable spawned_;
 };
 
 /// The protobuf timestamp of an end.

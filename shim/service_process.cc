@@ -1,17 +1,30 @@
 // Methods that concern one process.
+#include <berth/fault.h>
 #include <signal.h>
 
 #include <cstdlib>
+#include <ctime>
 
 #include "containerd/events/task.pb.h"
 #include "containerd/runtime/task/v3/shim.pb.h"
 #include "files.h"
+#include "leftovers.h"
 #include "service.h"
 
 namespace berth::shim {
 
 namespace task = containerd::task::v3;
 namespace events = containerd::events;
+
+namespace {
+
+int64_t boot_time_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
+}
+
+}  // namespace
 
 Status Service::exec(std::string_view bytes, std::string*) {
   task::ExecProcessRequest request;
@@ -34,6 +47,7 @@ Status Service::exec(std::string_view bytes, std::string*) {
   events::TaskExecAdded event;
   event.set_container_id(request.id());
   event.set_exec_id(request.exec_id());
+  BERTH_FAULT_POINT("shim.exec.added");
   publish("/tasks/exec-added", "containerd.events.TaskExecAdded", event);
   return {};
 }
@@ -66,6 +80,7 @@ Status Service::restore(Container& container, Process& process, Stdio& stdio) {
   auto cgroup = cgroup_of(pid);
   const std::lock_guard lock(mutex_);
   if (cgroup.ok()) container.cgroup = *std::move(cgroup);
+  container.record->started("", pid);
   adopt_locked(container.init, pid);
   return {};
 }
@@ -76,16 +91,38 @@ Status Service::start_init(Container& container, Process& process) {
     const Cleanup spawned([this] { end_spawn(); });
     BERTH_RETURN_IF_ERROR(restore(container, process, *process.stdio));
   } else {
-    BERTH_RETURN_IF_ERROR(
-        container.runtime->run("OCI runtime start failed", {"start", container.id}));
+    const Status status =
+        container.runtime->run("OCI runtime start failed", {"start", container.id});
+    // One that was killed may have done its work before.
+    const bool done =
+        status.code() == Code::kAborted && container.runtime->state(container.id) == "running";
+    if (!status.ok() && !done) return status;
   }
+  BERTH_FAULT_POINT("shim.start.made");
   const std::lock_guard lock(mutex_);
   process.started = true;
   events::TaskStart event;
   event.set_container_id(container.id);
   event.set_pid(static_cast<uint32_t>(process.pid));
   publish("/tasks/start", "containerd.events.TaskStart", event);
+  BERTH_FAULT_POINT("shim.start.published");
   return {};
+}
+
+void Service::end_strays(const Container& container, int64_t since_ns) {
+  std::set<pid_t> known;
+  {
+    std::unique_lock lock(mutex_);
+    ++judging_;
+    spawned_.notify_all();
+    // What another command is about to name looks like what this one has left.
+    spawned_.wait(lock, [this] { return spawning_ == judging_; });
+    for (const auto& [pid, process] : by_pid_) known.insert(pid);
+  }
+  berth::shim::end_strays(container.cgroup, since_ns, known);
+  const std::lock_guard lock(mutex_);
+  --judging_;
+  spawned_.notify_all();
 }
 
 Status Service::start_exec(Container& container, Process& process) {
@@ -98,6 +135,7 @@ Status Service::start_exec(Container& container, Process& process) {
                                      {settings_.ns, container.id, container.bundle, name,
                                       options.io_uid, options.io_gid}));
   Cleanup close_streams([&] { stdio->close(); });
+  BERTH_FAULT_POINT("shim.exec.streams");
   std::vector<std::string> arguments = {
       "exec",
       "--process",
@@ -112,11 +150,21 @@ Status Service::start_exec(Container& container, Process& process) {
   begin_spawn();
   const Cleanup spawned([this] { end_spawn(); });
   const Cleanup remove_pid_file([&] { ::unlink(pid_file.c_str()); });
-  BERTH_RETURN_IF_ERROR(
+  const int64_t began = boot_time_ns();
+  const Status ran =
       container.runtime->run("OCI runtime exec failed", std::move(arguments),
-                             {stdio->child_in(), stdio->child_out(), stdio->child_err()}));
-  BERTH_RETURN_IF_ERROR(stdio->begin());
-  BERTH_ASSIGN_OR_RETURN(const std::string text, read_file(pid_file));
+                             {stdio->child_in(), stdio->child_out(), stdio->child_err()});
+  const auto text = read_file(pid_file);
+  const pid_t pid = text.ok() ? std::atoi(text->c_str()) : 0;
+  // The runtime names the process last: one that was killed later has done its work.
+  Status status = ran.code() == Code::kAborted && pid > 0 ? Status() : ran;
+  if (status.ok()) status = stdio->begin();
+  if (status.ok()) status = text.status();
+  if (!status.ok()) {
+    end_strays(container, began);
+    return status;
+  }
+  BERTH_FAULT_POINT("shim.exec.made");
   close_streams.dismiss();
   const std::lock_guard lock(mutex_);
   process.stdio = stdio;
@@ -127,9 +175,11 @@ Status Service::start_exec(Container& container, Process& process) {
   events::TaskExecStarted event;
   event.set_container_id(container.id);
   event.set_exec_id(process.exec_id);
-  event.set_pid(static_cast<uint32_t>(std::atoi(text.c_str())));
+  event.set_pid(static_cast<uint32_t>(pid));
+  container.record->started(process.exec_id, pid);
   publish("/tasks/exec-started", "containerd.events.TaskExecStarted", event);
-  adopt_locked(container.execs[process.exec_id], std::atoi(text.c_str()));
+  adopt_locked(container.execs[process.exec_id], pid);
+  BERTH_FAULT_POINT("shim.exec.published");
   return {};
 }
 
@@ -139,6 +189,7 @@ Status Service::start(std::string_view bytes, std::string* out) {
   BERTH_ASSIGN_OR_RETURN(const Found found, find(request.id(), request.exec_id()));
   const auto& [container, process] = found;
   const std::lock_guard operation(process->operation);
+  BERTH_FAULT_POINT("shim.start.begin");
   const bool is_exec = process != container->init;
   bool too_late = false;
   {
@@ -179,6 +230,7 @@ Status Service::kill(std::string_view bytes, std::string*) {
   BERTH_ASSIGN_OR_RETURN(const Found found, find(request.id(), request.exec_id()));
   const auto& [container, process] = found;
   const bool is_exec = process != container->init;
+  BERTH_FAULT_POINT("shim.kill.begin");
   {
     const std::lock_guard lock(mutex_);
     if (process->exit) return not_found("process already finished: not found");
@@ -189,7 +241,10 @@ Status Service::kill(std::string_view bytes, std::string*) {
     // one is thawed by the runtime only.
     const bool direct = is_exec || (container->runtime->native() && !container->paused);
     if (direct && !request.all()) {
-      if (::kill(process->pid, static_cast<int>(request.signal())) == 0) return {};
+      if (::kill(process->pid, static_cast<int>(request.signal())) == 0) {
+        BERTH_FAULT_POINT("shim.kill.done");
+        return {};
+      }
       if (errno == ESRCH) return not_found("process already finished: not found");
       return unknown_error(errno_status(errno, "unknown error after kill: signal " +
                                                    std::to_string(request.signal()))
@@ -229,6 +284,7 @@ Status Service::remove(std::string_view bytes, std::string* out) {
   BERTH_ASSIGN_OR_RETURN(const Found found, find(request.id(), request.exec_id()));
   const auto& [container, process] = found;
   const std::lock_guard operation(process->operation);
+  BERTH_FAULT_POINT("shim.delete.begin");
   const bool is_exec = process != container->init;
   std::shared_ptr<Stdio> stdio;
   {
@@ -272,7 +328,9 @@ Status Service::remove(std::string_view bytes, std::string* out) {
     event.set_pid(response.pid());
     event.set_exit_status(exit.status);
     if (process->exit) set_time(exit, event.mutable_exited_at());
-    publish("/tasks/delete", "containerd.events.TaskDelete", event);
+    publish("/tasks/delete", "containerd.events.TaskDelete", event,
+            [record = container->record] { record->deleted(); });
+    BERTH_FAULT_POINT("shim.delete.published");
   }
   response.SerializeToString(out);
   return {};

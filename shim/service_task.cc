@@ -1,4 +1,5 @@
 // Methods that concern a container as a whole.
+#include <berth/fault.h>
 #include <sys/stat.h>
 
 #include <cstdlib>
@@ -7,6 +8,7 @@
 #include "containerd/runtime/task/v3/shim.pb.h"
 #include "containerd/types/runc/options/oci.pb.h"
 #include "files.h"
+#include "leftovers.h"
 #include "log.h"
 #include "mounts.h"
 #include "service.h"
@@ -59,6 +61,7 @@ Status Service::create(std::string_view bytes, std::string* out) {
     const std::lock_guard lock(mutex_);
     creating_.erase(request.id());
   });
+  BERTH_FAULT_POINT("shim.create.begin");
   BERTH_ASSIGN_OR_RETURN(const RuntimeOptions options,
                          parse_options(request.options().type_url(), request.options().value()));
   BERTH_ASSIGN_OR_RETURN(const std::string config, read_file(request.bundle() + "/config.json"));
@@ -69,6 +72,8 @@ Status Service::create(std::string_view bytes, std::string* out) {
   container->runtime =
       std::make_shared<const Runtime>(&children_, options, settings_.ns, request.bundle());
   BERTH_RETURN_IF_ERROR(save_options(request.bundle(), options));
+  BERTH_ASSIGN_OR_RETURN(container->record, Record::open(request.bundle()));
+  BERTH_FAULT_POINT("shim.create.saved");
   container->init = std::make_shared<Process>();
   Process& init = *container->init;
   init.stdio_spec = {request.stdin(), request.stdout(), request.stderr(), request.terminal()};
@@ -78,6 +83,7 @@ Status Service::create(std::string_view bytes, std::string* out) {
     BERTH_RETURN_IF_ERROR(mount_rootfs(mounts_of(request), container->rootfs())
                               .with_context("failed to mount rootfs component"));
   }
+  BERTH_FAULT_POINT("shim.create.mounted");
   Cleanup unmount([&] {
     if (request.rootfs_size() > 0) (void)unmount_rootfs(container->rootfs());
   });
@@ -85,6 +91,7 @@ Status Service::create(std::string_view bytes, std::string* out) {
                                                  {settings_.ns, request.id(), request.bundle(),
                                                   "init", options.io_uid, options.io_gid}));
   Cleanup close_streams([&] { init.stdio->close(); });
+  BERTH_FAULT_POINT("shim.create.streams");
   begin_spawn();
   const Cleanup spawned([&] { end_spawn(); });
   pid_t pid = 0;
@@ -98,9 +105,15 @@ Status Service::create(std::string_view bytes, std::string* out) {
     if (options.no_new_keyring) arguments.emplace_back("--no-new-keyring");
     arguments.push_back(request.id());
     const Stdio& io = *init.stdio;
+    // From here on there may be one, also when the runtime says or does nothing any more.
+    Cleanup remove_container([&] {
+      const Status removed =
+          remove_half_made(*container->runtime, request.id(), container->facts.cgroups_path);
+      if (!removed.ok()) log(Level::kWarning, "undo a failed create: " + removed.message());
+    });
     BERTH_RETURN_IF_ERROR(container->runtime->run("OCI runtime create failed", std::move(arguments),
                                                   {io.child_in(), io.child_out(), io.child_err()}));
-    Cleanup remove_container([&] { (void)container->runtime->remove(request.id(), true); });
+    BERTH_FAULT_POINT("shim.create.made");
     BERTH_RETURN_IF_ERROR(init.stdio->begin());
     BERTH_ASSIGN_OR_RETURN(const std::string text, read_file(request.bundle() + "/init.pid"));
     pid = std::atoi(text.c_str());
@@ -116,10 +129,12 @@ Status Service::create(std::string_view bytes, std::string* out) {
   unmount.dismiss();
   const std::lock_guard lock(mutex_);
   containers_[request.id()] = container;
+  container->record->started("", pid);
   publish("/tasks/create", "containerd.events.TaskCreate",
           created_event(request, static_cast<uint32_t>(pid)));
   if (pid != 0) adopt_locked(container->init, pid);
   if (init.exit) settle_soon(container);
+  BERTH_FAULT_POINT("shim.create.published");
   task::CreateTaskResponse response;
   response.set_pid(static_cast<uint32_t>(pid));
   response.SerializeToString(out);
@@ -256,7 +271,9 @@ Status Service::remove_init(const Found& found) {
     }
   }
   if (started) init->stdio->drain(kDrainSeconds);
+  BERTH_FAULT_POINT("shim.delete.drained");
   BERTH_RETURN_IF_ERROR(container->runtime->remove(container->id, !started));
+  BERTH_FAULT_POINT("shim.delete.removed");
   if (!started && init->pid != 0) {  // the runtime has killed it
     std::unique_lock lock(mutex_);
     told_.wait_for(lock, std::chrono::seconds(kDrainSeconds), [&] { return init->told; });
@@ -264,6 +281,7 @@ Status Service::remove_init(const Found& found) {
   if (const Status unmounted = unmount_rootfs(container->rootfs()); !unmounted.ok()) {
     log(Level::kWarning, "failed to cleanup rootfs mount: " + unmounted.message());
   }
+  BERTH_FAULT_POINT("shim.delete.unmounted");
   return {};
 }
 

@@ -25,6 +25,9 @@ class SpecReader : public json::json_sax_t {
       if (path_[1] == kGroupKey) group_ = value;
       if (path_[1] == kSandboxKey) sandbox_ = value;
     }
+    if (path_.size() == 2 && path_[0] == "linux" && path_[1] == "cgroupsPath") {
+      facts_.cgroups_path = value;
+    }
     if (in_namespace()) {
       if (path_.back() == "type") type_ = value;
       if (path_.back() == "path") joined_ = !value.empty();

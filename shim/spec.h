@@ -14,6 +14,8 @@ struct SpecFacts {
   std::string group;
   /// The kernel kills all its processes together with the first one.
   bool own_pid_namespace = false;
+  /// linux.cgroupsPath, as it stands there.
+  std::string cgroups_path;
 };
 
 /// INVALID_ARGUMENT when the text is not JSON.

@@ -1,5 +1,6 @@
 #include "bundle.h"
 
+#include <berth/fault.h>
 #include <berth/spawn.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -41,6 +42,7 @@ Status remove_tree(const std::string& path) {
     if (errno == ENOENT) return {};
     return errno_status(errno, "remove " + path + ": rename it to " + hidden.string());
   }
+  BERTH_FAULT_POINT("daemon.bundle.hidden");
   std::filesystem::remove_all(hidden, error);
   if (error) return errno_status(error.value(), "remove " + hidden.string());
   return {};
@@ -101,6 +103,7 @@ Result<Bundle> Bundle::create(const BundleRoots& roots, const TaskKey& key, std:
   BERTH_RETURN_IF_ERROR(make_parent(roots.root + "/" + key.ns, 0711));
   if (Status made = make_directory(bundle.path_, 0700); !made.ok()) return made;
   Cleanup undo([&] { (void)bundle.remove(); });
+  BERTH_FAULT_POINT("daemon.bundle.made");
   if (const gid_t group = container_root_group(spec); group != 0) {
     if (::chown(bundle.path_.c_str(), static_cast<uid_t>(-1), group) != 0 ||
         ::chmod(bundle.path_.c_str(), 0710) != 0) {
@@ -116,6 +119,7 @@ Result<Bundle> Bundle::create(const BundleRoots& roots, const TaskKey& key, std:
   if (::symlink(bundle.work_.c_str(), bundle.file("work").c_str()) != 0) {
     return errno_status(errno, "link " + bundle.file("work"));
   }
+  BERTH_FAULT_POINT("daemon.bundle.linked");
   if (!spec.empty()) BERTH_RETURN_IF_ERROR(bundle.write("config.json", spec, 0644));
   undo.dismiss();
   return bundle;
@@ -159,7 +163,9 @@ Status Bundle::remove() const {
   if (::rmdir(rootfs().c_str()) != 0 && errno != ENOENT) {
     return errno_status(errno, "remove the bundle's " + rootfs());
   }
+  BERTH_FAULT_POINT("daemon.bundle.unmounted");
   const Status removed = remove_tree(path_);
+  BERTH_FAULT_POINT("daemon.bundle.removed");
   const Status work_removed = remove_tree(work_);
   return removed.ok() ? work_removed : removed;
 }

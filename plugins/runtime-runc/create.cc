@@ -1,4 +1,6 @@
 // How a task comes into being.
+#include <berth/fault.h>
+
 #include "containerd/types/runc/options/oci.pb.h"
 #include "runtime.h"
 #include "stray.h"
@@ -66,6 +68,7 @@ Result<std::shared_ptr<Task>> TaskRuntime::start_shim(const Context& context, co
   if (!binary.ok())
     return binary.status().with_context("failed to start shim: failed to resolve runtime path");
   BERTH_ASSIGN_OR_RETURN(auto shim_log, open_log(bundle));
+  BERTH_FAULT_POINT("daemon.create.log");
   auto bootstrap = sandbox_shim(bundle.key(), container, options);
   if (bootstrap.ok()) {
     BERTH_RETURN_IF_ERROR(bundle.write("sandbox", container.sandbox()));
@@ -75,20 +78,27 @@ Result<std::shared_ptr<Task>> TaskRuntime::start_shim(const Context& context, co
                                   : options.SerializeAsString();
     bootstrap = launcher_.start(bundle, *binary, input, context.deadline(),
                                 [&context] { return context.cancelled(); });
-    if (!bootstrap.ok())
+    if (!bootstrap.ok()) {
+      // A program that was killed may have come as far as a shim.
+      (void)kill_processes_in(bundle.path());
+      drop_socket(bundle);
       return bootstrap.status().with_context("failed to start shim: start failed");
+    }
   } else {
     return bootstrap.status();
   }
   // From here on there is a shim: a daemon that is killed now must find it again.
+  BERTH_FAULT_POINT("daemon.create.started");
   BERTH_RETURN_IF_ERROR(bundle.write("shim-binary-path", *binary));
   BERTH_RETURN_IF_ERROR(write_bootstrap(bundle, *bootstrap));
+  BERTH_FAULT_POINT("daemon.create.recorded");
   auto shim = Shim::connect(loop_, bundle.key(), *bootstrap, settings_.timeouts);
   if (!shim.ok()) {
-    (void)launcher_.remove(bundle, *binary);
+    (void)clean_up(bundle, *binary, 0);
     (void)kill_processes_in(bundle.path());
     return shim.status().with_context("failed to start shim");
   }
+  BERTH_FAULT_POINT("daemon.create.connected");
   return std::make_shared<Task>(bundle, std::move(*binary), std::move(*shim), std::move(shim_log));
 }
 
@@ -105,6 +115,7 @@ Status TaskRuntime::create_in_shim(const Context& context, Task& task,
 }
 
 void TaskRuntime::abandon(Task& task) {
+  BERTH_FAULT_POINT("daemon.abandon.begin");
   const TaskKey& key = task.key();
   // The caller's context may be over; what it began has to be undone all the same.
   const Context context = Context().with_ns(key.ns);
@@ -123,11 +134,10 @@ void TaskRuntime::abandon(Task& task) {
   google::protobuf::Empty empty;
   (void)task.shim()->call(context, "Shutdown", shutdown, &empty, settings_.timeouts.shutdown);
   task.shim()->close();
+  BERTH_FAULT_POINT("daemon.abandon.ended");
+  drop_socket(task.bundle());
   if (!status.ok() && status.code() != Code::kNotFound) {
-    if (auto removed = launcher_.remove(task.bundle(), task.binary()); !removed.ok()) {
-      log(LogLevel::kWarn,
-          "clean up after task " + key.to_string() + ": " + removed.status().message());
-    }
+    (void)clean_up(task.bundle(), task.binary(), 0);
     // One that does not answer does not end either.
     if (const size_t killed = kill_processes_in(task.bundle().path()); killed > 0) {
       log(LogLevel::kWarn, "task " + key.to_string() + " could not be created: killed " +
@@ -147,6 +157,7 @@ Status TaskRuntime::create(const Context& context, const tasks_api::CreateTaskRe
   BERTH_ASSIGN_OR_RETURN(auto reservation,
                          table_.reserve(key, std::min(context.deadline(), patience)));
 
+  BERTH_FAULT_POINT("daemon.create.begin");
   const google::protobuf::Any& options =
       request.options().value().empty() ? container.runtime().options() : request.options();
   containerd::runc::v1::Options runc_options;
@@ -159,6 +170,7 @@ Status TaskRuntime::create(const Context& context, const tasks_api::CreateTaskRe
     if (const Status removed = bundle.remove(); !removed.ok())
       log(LogLevel::kError, removed.message());
   });
+  BERTH_FAULT_POINT("daemon.create.bundle");
   std::string checkpoint = runc_options.criu_image_path();
   if (request.has_checkpoint()) {
     BERTH_ASSIGN_OR_RETURN(checkpoint, fetch_checkpoint(context, bundle, request.checkpoint()));
@@ -187,10 +199,12 @@ Status TaskRuntime::create(const Context& context, const tasks_api::CreateTaskRe
                 : status)
         .with_context("failed to create shim task");
   }
+  BERTH_FAULT_POINT("daemon.create.made");
   task->set_pid(pid);
   remove_bundle.dismiss();
   reservation.add(task);
   watch(task);
+  BERTH_FAULT_POINT("daemon.create.added");
   response->set_container_id(key.id);
   response->set_pid(pid);
   return {};

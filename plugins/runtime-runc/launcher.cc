@@ -14,6 +14,8 @@
 namespace berth::runtime {
 namespace {
 
+constexpr int kKilled = 128;  // and the signal's number
+
 bool is_program(const std::string& path) {
   struct stat found {};
   return ::stat(path.c_str(), &found) == 0 && S_ISREG(found.st_mode) &&
@@ -197,6 +199,10 @@ Result<ExitStatus> ShimLauncher::remove(const Bundle& bundle, const std::string&
   program.arguments.insert(program.arguments.end(), {"-bundle", bundle.path(), "delete"});
   auto outcome = run_program(program, soon(settings_.delete_timeout));
   if (!outcome.ok()) return outcome.status();
+  if (outcome->exit_status > kKilled) {
+    return aborted(binary + " delete: it was killed by signal " +
+                   std::to_string(outcome->exit_status - kKilled));
+  }
   if (outcome->exit_status != 0) return failure(binary, "delete", *outcome);
   containerd::task::v2::DeleteResponse response;
   if (!response.ParseFromString(outcome->output)) {

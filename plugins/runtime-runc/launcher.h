@@ -57,7 +57,8 @@ class ShimLauncher {
                           const std::string& options, int64_t deadline_ns,
                           const std::function<bool()>& cancelled = {}) const;
 
-  /// Lets the shim's program kill and clean up what a shim that is gone has left.
+  /// Lets the shim's program kill and clean up what a shim that is gone has left. ABORTED when it
+  /// was killed: what it has not come to is left, and it may be run again.
   Result<ExitStatus> remove(const Bundle& bundle, const std::string& binary) const;
 
   /// What the program tells about its runtime: a serialized containerd.types.RuntimeInfo.

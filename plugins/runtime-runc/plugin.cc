@@ -68,7 +68,7 @@ class RuntimePlugin {
   }
   Status start() {
     BERTH_RETURN_IF_ERROR(runtime_.recover());
-    if (!self_.spawn([this] { follow_deletions(); }))
+    if (!self_.spawn([this] { follow_shims(); }))
       self_.warn("no thread to follow the events of shims");
     return {};
   }
@@ -103,14 +103,24 @@ class RuntimePlugin {
     }
   }
 
-  // A shim that has announced the deletion of its task may be told to end. Runs until the exchange
-  // stops, which it does after this plugin.
-  void follow_deletions() {
+  // A shim that has announced the deletion of its task may be told to end; what one that died has
+  // announced is not announced again. Runs until the exchange stops, which it does after this
+  // plugin.
+  void follow_shims() {
     containerd::services::events::v1::SubscribeRequest request;
     request.add_filters("topic==\"/tasks/delete\"");
+    request.add_filters("topic==\"/tasks/exit\"");
     auto reader = events_client_.Subscribe(Context(), request);
     containerd::types::Envelope envelope;
     while (reader.Read(&envelope)) {
+      if (envelope.topic() == "/tasks/exit") {
+        containerd::events::TaskExit exit;
+        if (!exit.ParseFromString(envelope.event().value())) continue;
+        const bool first = exit.id().empty() || exit.id() == exit.container_id();
+        runtime_.end_told({envelope.namespace_(), exit.container_id()},
+                          first ? std::string() : exit.id(), exit.pid());
+        continue;
+      }
       containerd::events::TaskDelete event;
       if (!event.ParseFromString(envelope.event().value())) continue;
       // With an id of its own it is an exec's.

@@ -1,7 +1,11 @@
 // A start of the daemon finds the shims of the one before.
+#include <berth/fault.h>
+
 #include <filesystem>
 
+#include "process_record.h"
 #include "runtime.h"
+#include "stray.h"
 
 namespace berth::runtime {
 namespace {
@@ -25,10 +29,11 @@ bool is_hidden(const std::string& name) { return name.starts_with("."); }
 struct TaskRuntime::Found {
   Bundle bundle;
   std::string binary;
+  std::string address;  // of the shim; empty: none is known
   std::unique_ptr<ShimLog> log;
   std::shared_ptr<Shim> shim;  // nullptr: nobody listens there
-  Status status;               // of the question for the task's state
-  shim_api::StateResponse state;
+  Status status;               // why there is no task
+  bool shares_shim = false;    // other bundles have the same
 };
 
 std::vector<TaskRuntime::Found> TaskRuntime::find_bundles() {
@@ -43,7 +48,7 @@ std::vector<TaskRuntime::Found> TaskRuntime::find_bundles() {
         std::filesystem::remove_all(folder + "/" + id, ignored);
         continue;
       }
-      Found found{Bundle(settings_.roots, {ns, id}), {}, nullptr, nullptr, {}, {}};
+      Found found{Bundle(settings_.roots, {ns, id}), {}, {}, nullptr, nullptr, {}, false};
       std::error_code error;
       if (std::filesystem::is_empty(found.bundle.path(), error) && !error) {
         (void)found.bundle.remove();
@@ -82,12 +87,17 @@ void TaskRuntime::reconnect(Found* found) {
     found->status = bootstrap.status();
     return;
   }
+  found->address = bootstrap->address;
   ShimTimeouts timeouts = settings_.timeouts;
-  // Many shims share the time of a start; a listening one accepts at once, the kernel does it.
+  // Many shims share the time of a start; for a listening one the kernel accepts at once.
   timeouts.connect = std::chrono::milliseconds(100);
   auto shim = Shim::connect(loop_, found->bundle.key(), *bootstrap, timeouts);
   if (shim.ok()) {
     found->shim = std::move(*shim);
+    // For messages about one that does not tell its pid.
+    if (const auto pid = found->bundle.read("shim.pid"); pid.ok()) {
+      found->shim->set_pid(static_cast<uint32_t>(std::strtoul(pid->c_str(), nullptr, 10)));
+    }
   } else {
     found->status = shim.status();
   }
@@ -95,58 +105,19 @@ void TaskRuntime::reconnect(Found* found) {
 
 Status TaskRuntime::recover() {
   std::vector<Found> all = find_bundles();
-  const int64_t deadline = ttrpc::monotonic_ns() + settings_.reconnect_timeout.count();
-  for (Found& found : all) reconnect(&found);
-
-  // All are asked at once, without a thread each, and a silent one costs the others nothing.
-  struct Asked {
-    std::mutex mutex;
-    std::condition_variable arrived;
-    size_t missing = 0;
-    std::vector<std::pair<Status, shim_api::StateResponse>> replies;
-  };
-  const auto asked = std::make_shared<Asked>();
-  asked->replies.resize(all.size(), {deadline_exceeded("the shim did not answer"), {}});
-  asked->missing = all.size();
-  const auto arrive = [asked](size_t index, Status status, shim_api::StateResponse state) {
-    const std::lock_guard lock(asked->mutex);
-    asked->replies[index] = {std::move(status), std::move(state)};
-    if (--asked->missing == 0) asked->arrived.notify_all();
-  };
-  for (size_t i = 0; i < all.size(); ++i) {
-    if (all[i].shim == nullptr) {
-      arrive(i, all[i].status, {});
-      continue;
-    }
-    shim_api::StateRequest request;
-    request.set_id(all[i].bundle.key().id);
-    const auto ask = [shim = all[i].shim, request,
-                      timeout = settings_.reconnect_timeout](auto done) {
-      shim->call_async<shim_api::StateResponse>(Context(), "State", request, timeout, done);
-    };
-    ask([i, arrive, ask, shim = all[i].shim](Status status, shim_api::StateResponse state) {
-      if (status.code() == Code::kUnimplemented && shim->downgrade()) {
-        return ask([i, arrive](Status again, shim_api::StateResponse older) {
-          arrive(i, std::move(again), std::move(older));
-        });
-      }
-      arrive(i, std::move(status), std::move(state));
-    });
-  }
-  {
-    std::unique_lock lock(asked->mutex);
-    // The calls end by their own deadlines; this one is for a loop that has fallen behind.
-    const auto patience =
-        std::chrono::nanoseconds(deadline - ttrpc::monotonic_ns()) + std::chrono::seconds(1);
-    asked->arrived.wait_for(lock, patience, [&] { return asked->missing == 0; });
-    for (size_t i = 0; i < all.size(); ++i) {
-      all[i].status = asked->replies[i].first;
-      all[i].state = asked->replies[i].second;
-    }
+  BERTH_FAULT_POINT("daemon.recover.found");
+  std::map<std::string, int> served;
+  for (Found& found : all) {
+    reconnect(&found);
+    ++served[found.address];
   }
   clean_work_directories();
   const size_t count = all.size();
-  for (Found& found : all) settle(std::move(found));
+  for (Found& found : all) {
+    found.shares_shim = served[found.address] > 1;
+    adopt(std::move(found));
+  }
+  BERTH_FAULT_POINT("daemon.recover.settled");
   if (count > 0) {
     log(LogLevel::kInfo, "found " + std::to_string(count) + " bundles, " +
                              std::to_string(table_.list("").size()) + " of them with a shim");
@@ -154,36 +125,73 @@ Status TaskRuntime::recover() {
   return {};
 }
 
-void TaskRuntime::settle(Found found) {
+void TaskRuntime::adopt(Found found) {
   const TaskKey key = found.bundle.key();
   auto reservation = table_.reserve(key, 0);
   if (!reservation.ok()) return;
-  const bool answered = found.status.ok();
-  const bool silent = found.status.code() == Code::kDeadlineExceeded && found.shim != nullptr;
-  if (answered || silent) {
-    if (silent) {
-      log(LogLevel::kError, "the shim of task " + key.to_string() +
-                                " is alive and does not answer: " + found.status.message() +
-                                "; its task is kept, other tasks are not held up");
-    }
-    auto task =
+  if (found.shim != nullptr) {
+    const auto task =
         std::make_shared<Task>(found.bundle, found.binary, found.shim, std::move(found.log));
-    task->set_pid(found.state.pid());
-    reservation->add(task);
-    watch(task);
+    reservation->add_unconfirmed(task);
+    ask_for_state(task, found.shares_shim);
     return;
   }
   reservation->set_ending();
-  // Its shim is dead, or serves no such task: a start that was cut short. The name stays taken
-  // until all is cleaned up.
+  // The name stays taken until all is cleaned up.
   auto shared = std::make_shared<std::pair<Found, TaskTable::Reservation>>(std::move(found),
                                                                            std::move(*reservation));
-  if (!run([this, shared] { discard(shared->first); })) {
+  if (!run([this, shared] { (void)discard(shared->first); })) {
     log(LogLevel::kError, "clean up after task " + key.to_string() + ": no thread to be had");
   }
 }
 
-void TaskRuntime::discard(const Found& found) {
+// Nobody waits for the answer: one silent shim, or a hundred, must not hold the start up.
+void TaskRuntime::ask_for_state(const std::shared_ptr<Task>& task, bool shares_shim) {
+  shim_api::StateRequest request;
+  request.set_id(task->key().id);
+  task->shim()->call_async<shim_api::StateResponse>(
+      Context(), "State", request, settings_.reconnect_timeout,
+      [this, weak = std::weak_ptr(task), shares_shim](const Status& status,
+                                                      const shim_api::StateResponse& state) {
+        const auto asked = weak.lock();
+        if (asked == nullptr || stopping_) return;
+        if (status.code() == Code::kUnimplemented && asked->shim()->downgrade()) {
+          return ask_for_state(asked, shares_shim);
+        }
+        confirm(asked, status, state.pid(), shares_shim);
+      });
+}
+
+void TaskRuntime::confirm(const std::shared_ptr<Task>& task, const Status& status, uint32_t pid,
+                          bool shares_shim) {
+  const bool silent = status.code() == Code::kDeadlineExceeded;
+  if (status.ok() || silent) {
+    if (silent) {
+      log(LogLevel::kError, "the shim of task " + task->key().to_string() +
+                                " is alive and does not answer: " + status.message() +
+                                "; its task is kept, other tasks are not held up");
+    }
+    task->set_pid(pid);
+    table_.confirm(task->key());
+    watch(task);
+    return;
+  }
+  // Its shim is dead, or serves no such task: a start that was cut short.
+  if (!task->claim_end()) return;
+  auto name = std::make_shared<TaskTable::Reservation>(table_.retire(*task));
+  const bool spawned = run([this, task, name, status, shares_shim] {
+    const Found found{task->bundle(), task->binary(), "known",    nullptr,
+                      task->shim(),   status,         shares_shim};
+    task->set_gone(discard(found));
+  });
+  if (!spawned) {
+    log(LogLevel::kError,
+        "clean up after task " + task->key().to_string() + ": no thread to be had");
+  }
+}
+
+ExitStatus TaskRuntime::discard(const Found& found) {
+  BERTH_FAULT_POINT("daemon.discard.begin");
   const TaskKey& key = found.bundle.key();
   const bool leaked = found.shim != nullptr && !is_closed(found.status);
   log(LogLevel::kWarn,
@@ -191,17 +199,33 @@ void TaskRuntime::discard(const Found& found) {
           (leaked ? ": its shim knows no such task, and is ended: " : ": its shim is gone: ") +
           found.status.message());
   if (leaked) {
+    // At once, also in the middle of a creation that nobody waits for any more; but others may have
+    // their tasks there.
     shim_api::ShutdownRequest shutdown;
     shutdown.set_id(key.id);
+    shutdown.set_now(!found.shares_shim);
     google::protobuf::Empty empty;
-    (void)found.shim->call(Context(), "Shutdown", shutdown, &empty, settings_.timeouts.shutdown);
+    const Status ended =
+        found.shim->call(Context(), "Shutdown", shutdown, &empty, settings_.timeouts.shutdown);
     found.shim->close();
+    if (!ended.ok() && !is_closed(ended) && !found.shares_shim) {
+      (void)kill_processes_in(found.bundle.path());
+    }
   }
+  BERTH_FAULT_POINT("daemon.discard.ended");
   // runc's shim leaves the pid of the container's first process there.
-  const std::string pid = found.bundle.read("init.pid").ok() ? *found.bundle.read("init.pid") : "";
-  const auto number = static_cast<uint32_t>(std::strtoul(pid.c_str(), nullptr, 10));
-  const ExitStatus exit = clean_up(found.bundle, found.binary, number);
-  if (!leaked) publish_end(key, exit, false);
+  const auto pid = found.bundle.read("init.pid");
+  const auto number = static_cast<uint32_t>(pid.ok() ? std::strtoul(pid->c_str(), nullptr, 10) : 0);
+  const ExitStatus cleaned = clean_up(found.bundle, found.binary, number);
+  BERTH_FAULT_POINT("daemon.discard.cleaned");
+  // Without a pid there was no process, whose end could be told.
+  const bool never_made = leaked || number == 0;
+  const Untold rest = untold(found.bundle, nullptr, cleaned, never_made);
+  const ExitStatus exit = rest.all.at("");
+  publish_untold(found.bundle, rest, exit);
+  BERTH_FAULT_POINT("daemon.discard.told");
+  drop_bundle(found.bundle);
+  return exit;
 }
 
 void TaskRuntime::clean_work_directories() const {

@@ -1,7 +1,11 @@
 // How a task ends: by a client's wish, or because its shim is gone.
 #include "runtime.h"
 
+#include <berth/fault.h>
+
 #include "containerd/events/task.pb.h"
+#include "process_record.h"
+#include "stray.h"
 
 namespace berth::runtime {
 namespace {
@@ -106,48 +110,104 @@ void TaskRuntime::wait_for_exit(const std::shared_ptr<Task>& task) {
 }
 
 ExitStatus TaskRuntime::clean_up(const Bundle& bundle, const std::string& binary, uint32_t pid) {
+  constexpr int kAttempts = 5;
   auto exit = launcher_.remove(bundle, binary);
+  // One that was killed has left the rest; the next goes on where it was.
+  for (int i = 1; i < kAttempts && exit.status().code() == Code::kAborted; ++i) {
+    exit = launcher_.remove(bundle, binary);
+  }
   if (!exit.ok()) {
     log(LogLevel::kWarn, "clean up after the shim of task " + bundle.key().to_string() + ": " +
                              exit.status().message());
     exit = killed_now(pid);
   }
   if (exit->pid == 0) exit->pid = pid;
-  if (const Status removed = bundle.remove(); !removed.ok()) {
-    log(LogLevel::kError, removed.message());
-  }
   return *exit;
 }
 
-void TaskRuntime::publish_end(const TaskKey& key, const ExitStatus& exit, bool exit_is_known) {
-  if (!exit_is_known) {
+void TaskRuntime::drop_bundle(const Bundle& bundle) const {
+  if (const Status removed = bundle.remove(); !removed.ok()) {
+    log(LogLevel::kError, removed.message());
+  }
+}
+
+void TaskRuntime::drop_socket(const Bundle& bundle) {
+  const auto bootstrap = read_bootstrap(bundle);
+  if (!bootstrap.ok()) return;
+  if (const auto path = bootstrap->socket_path(); path.ok()) remove_dead_socket(*path);
+}
+
+TaskRuntime::Untold TaskRuntime::untold(const Bundle& bundle, const Task* task,
+                                        const ExitStatus& exit, bool announced) const {
+  Untold out;
+  out.all[""] = exit;
+  const auto told = [&](const std::string& exec_id, uint32_t pid) {
+    return task != nullptr && task->told(exec_id, pid);
+  };
+  const auto record = read_record(bundle);
+  if (!record) {  // a shim of another kind; of its execs nothing is known
+    if (!announced && !told("", exit.pid)) out.ends[""] = exit;
+    out.deletion = task != nullptr || !announced;
+    return out;
+  }
+  for (const auto& [exec_id, process] : record->processes) {
+    ExitStatus end = exec_id.empty() ? exit : killed_now(process.pid);
+    if (process.end) end = *process.end;
+    end.pid = process.pid;
+    out.all[exec_id] = end;
+    if (!process.told && !told(exec_id, process.pid)) out.ends[exec_id] = end;
+  }
+  out.deletion = !record->deleted && record->processes.contains("");
+  return out;
+}
+
+void TaskRuntime::publish_untold(const Bundle& bundle, const Untold& untold,
+                                 const ExitStatus& exit) {
+  const TaskKey& key = bundle.key();
+  const auto publish_exit = [&](const std::string& exec_id, const ExitStatus& end) {
     containerd::events::TaskExit event;
     event.set_container_id(key.id);
-    event.set_id(key.id);
-    event.set_pid(exit.pid);
-    event.set_exit_status(exit.status);
-    set_timestamp(exit, event.mutable_exited_at());
+    event.set_id(exec_id.empty() ? key.id : exec_id);
+    event.set_pid(end.pid);
+    event.set_exit_status(end.status);
+    set_timestamp(end, event.mutable_exited_at());
     peers_.events->publish(key.ns, "/tasks/exit", event);
+    (void)note_told(bundle, exec_id);
+  };
+  for (const auto& [exec_id, end] : untold.ends) {
+    if (!exec_id.empty()) publish_exit(exec_id, end);
   }
+  // Last, as its shim would have told it.
+  if (const auto first = untold.ends.find(""); first != untold.ends.end()) {
+    publish_exit("", first->second);
+  }
+  if (!untold.deletion) return;
   containerd::events::TaskDelete event;
   event.set_container_id(key.id);
   event.set_pid(exit.pid);
   event.set_exit_status(exit.status);
   set_timestamp(exit, event.mutable_exited_at());
   peers_.events->publish(key.ns, "/tasks/delete", event);
+  (void)note_told(bundle, "", true);
 }
 
 void TaskRuntime::bury(Task& task) {
   log(LogLevel::kWarn,
       "the shim of task " + task.key().to_string() + " is gone; cleaning up after it");
-  // A process that had ended before has been announced by its shim; only its deletion has not.
-  const auto known = task.exited();
+  BERTH_FAULT_POINT("daemon.bury.begin");
   const ExitStatus cleaned = clean_up(task.bundle(), task.binary(), task.pid());
-  const ExitStatus exit = known.value_or(cleaned);
+  BERTH_FAULT_POINT("daemon.bury.cleaned");
+  const auto known = task.exited();
+  const Untold rest = untold(task.bundle(), &task, known.value_or(cleaned), known.has_value());
+  const ExitStatus exit = rest.all.at("");
   // Before the events: who hears of the end may make the task anew at once, and then waits for the
   // name.
   const TaskTable::Reservation name = table_.retire(task);
-  publish_end(task.key(), exit, known.has_value());
+  task.set_exec_ends(rest.all);
+  publish_untold(task.bundle(), rest, exit);
+  BERTH_FAULT_POINT("daemon.bury.told");
+  // Last: what a daemon that dies before would not find it could not tell.
+  drop_bundle(task.bundle());
   task.set_gone(exit);
 }
 
@@ -155,9 +215,14 @@ void TaskRuntime::deletion_announced(const TaskKey& key) {
   if (const auto task = table_.find_any(key)) task->set_announced();
 }
 
+void TaskRuntime::end_told(const TaskKey& key, const std::string& exec_id, uint32_t pid) {
+  if (const auto task = table_.find_any(key)) task->set_told(exec_id, pid);
+}
+
 // The shim has deleted its task: it may go. Its name stays taken until it does, since a shim that
 // is started under the same name would be told to use the socket of this one.
 void TaskRuntime::dismiss(Task& task, [[maybe_unused]] TaskTable::Reservation name) {
+  BERTH_FAULT_POINT("daemon.dismiss.begin");
   constexpr auto kAnnouncement = std::chrono::milliseconds(500);
   task.wait_announced(ttrpc::monotonic_ns() + std::chrono::nanoseconds(kAnnouncement).count());
   shim_api::ShutdownRequest shutdown;
@@ -170,9 +235,10 @@ void TaskRuntime::dismiss(Task& task, [[maybe_unused]] TaskTable::Reservation na
                              " is deleted, and its shim may be left: " + ended.message());
   }
   task.shim()->close();
+  BERTH_FAULT_POINT("daemon.dismiss.ended");
+  if (is_closed(ended)) drop_socket(task.bundle());
   // Last: without its bundle a shim would not be found by the next start of the daemon.
-  if (const Status removed = task.bundle().remove(); !removed.ok())
-    log(LogLevel::kError, removed.message());
+  drop_bundle(task.bundle());
 }
 
 Status TaskRuntime::remove(const Context& context, const std::string& id,
@@ -187,7 +253,9 @@ Status TaskRuntime::remove(const Context& context, const std::string& id,
   shim_api::DeleteRequest request;
   request.set_id(id);
   shim_api::DeleteResponse deleted;
+  BERTH_FAULT_POINT("daemon.delete.begin");
   const Status status = with_state_code(task->shim()->call(context, "Delete", request, &deleted));
+  BERTH_FAULT_POINT("daemon.delete.deleted");
   if (is_closed(status)) {
     // The shim died: the burial under way tells how the task ended.
     const auto patience = settings_.launcher.delete_timeout + std::chrono::seconds(1);
@@ -209,6 +277,7 @@ Status TaskRuntime::remove(const Context& context, const std::string& id,
   // The client need not wait for the rest.
   auto name = std::make_shared<TaskTable::Reservation>(table_.retire(*task));
   task->set_gone(exit);
+  BERTH_FAULT_POINT("daemon.delete.retired");
   if (!run([this, task, name] { dismiss(*task, std::move(*name)); }))
     dismiss(*task, std::move(*name));
   return status.ok() ? answer(exit) : status;

@@ -2,6 +2,7 @@
 // after.
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "containerd/services/tasks/v1/tasks.pb.h"
@@ -16,8 +17,7 @@ struct RuntimeSettings {
   BundleRoots roots;
   LauncherSettings launcher;
   ShimTimeouts timeouts;
-  /// All shims together get this long to answer at a start; one that does not is kept, and
-  /// reported.
+  /// A shim that has not answered this long after a start is reported, and kept.
   std::chrono::nanoseconds reconnect_timeout = std::chrono::seconds(2);
 };
 
@@ -35,8 +35,9 @@ class TaskRuntime {
   TaskRuntime(const TaskRuntime&) = delete;
   TaskRuntime& operator=(const TaskRuntime&) = delete;
 
-  /// Finds the shims of bundles on disk; once, before any other call. Returns within the reconnect
-  /// timeout or little more; dead shims are cleaned up after it returns.
+  /// Finds the shims of bundles on disk; once, before any other call. Waits for none of them: a
+  /// listening one is taken to have its task until it says otherwise, dead ones are cleaned up
+  /// after it returns.
   Status recover();
   /// Waits for clean-ups under way until a CLOCK_MONOTONIC time, then lets go of all shims, which
   /// live on.
@@ -44,6 +45,8 @@ class TaskRuntime {
   /// To be called for each event /tasks/delete of a task that a shim sends; any thread, does not
   /// block.
   void deletion_announced(const TaskKey& key);
+  /// The same for each event /tasks/exit; an empty exec id is the task's first process.
+  void end_told(const TaskKey& key, const std::string& exec_id, uint32_t pid);
 
   Status create(const Context& context, const tasks_api::CreateTaskRequest& request,
                 tasks_api::CreateTaskResponse* response);
@@ -76,14 +79,31 @@ class TaskRuntime {
   void bury(Task& task);
   void dismiss(Task& task, TaskTable::Reservation name);
   ExitStatus clean_up(const Bundle& bundle, const std::string& binary, uint32_t pid);
-  void publish_end(const TaskKey& key, const ExitStatus& exit, bool exit_is_known);
+  void drop_bundle(const Bundle& bundle) const;
+  /// A shim that was killed leaves its socket.
+  static void drop_socket(const Bundle& bundle);
+  /// What is left to be told of a task whose shim is gone. Taken from the bundle before it goes.
+  struct Untold {
+    std::map<std::string, ExitStatus> ends;  // by exec id
+    bool deletion = true;
+    /// The ends of all processes, of which some have been told.
+    std::map<std::string, ExitStatus> all;
+  };
+  /// `exit` is that of the first process unless the shim wrote down another. `announced`: a shim
+  /// that writes nothing down has told all but, if there is a `task`, the deletion.
+  Untold untold(const Bundle& bundle, const Task* task, const ExitStatus& exit,
+                bool announced) const;
+  void publish_untold(const Bundle& bundle, const Untold& untold, const ExitStatus& exit);
   bool run(std::function<void()> work);  // counted, so that the destructor can wait
 
   std::vector<Found> find_bundles();
   Result<std::string> binary_of(const Bundle& bundle) const;
   void reconnect(Found* found);
-  void settle(Found found);
-  void discard(const Found& found);
+  void adopt(Found found);
+  void ask_for_state(const std::shared_ptr<Task>& task, bool shares_shim);
+  void confirm(const std::shared_ptr<Task>& task, const Status& status, uint32_t pid,
+               bool shares_shim);
+  ExitStatus discard(const Found& found);
   void clean_work_directories() const;
 
   void log(LogLevel level, const std::string& text) const {

@@ -1,5 +1,7 @@
 #include "shim.h"
 
+#include <fstream>
+
 namespace berth::runtime {
 namespace {
 
@@ -10,6 +12,15 @@ std::string in_words(std::chrono::nanoseconds time) {
 }
 
 constexpr auto kNoTimeout = std::chrono::nanoseconds::max();
+
+// By SIGSTOP or a debugger.
+bool is_stopped(uint32_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string stat;
+  std::getline(file, stat);
+  const size_t end = stat.rfind(") ");
+  return end != std::string::npos && (stat[end + 2] == 'T' || stat[end + 2] == 't');
+}
 
 }  // namespace
 
@@ -36,37 +47,67 @@ ttrpc::CallOptions Shim::options(const Context& context, std::chrono::nanosecond
   return {deadline, {{std::string(ttrpc::kNamespaceKey), key_.ns}}};
 }
 
-Status Shim::explain(Status status, std::string_view method,
-                     std::chrono::nanoseconds timeout) const {
-  if (status.code() != Code::kDeadlineExceeded || !status.message().starts_with("ttrpc: call"))
+Status Shim::does_not_answer(std::string_view method, const std::string& within) const {
+  std::string text = name() + " did not answer " + std::string(method) + " within " + within;
+  if (pid_ != 0 && is_stopped(pid_)) {
+    text += ": its process is stopped: SIGCONT lets it go on, SIGKILL gives its containers up";
+  }
+  return deadline_exceeded(std::move(text));
+}
+
+Status Shim::explain(Status status, std::string_view method, std::chrono::nanoseconds timeout,
+                     int64_t began_ns) {
+  const bool timed_out =
+      status.code() == Code::kDeadlineExceeded && status.message().starts_with("ttrpc: call");
+  if (!timed_out) {
+    if (status.ok()) silent_ = false;
     return status;
-  return deadline_exceeded(name() + " did not answer " + std::string(method) + " within " +
-                           in_words(timeout) + " or the caller's deadline");
+  }
+  // A caller in a hurry has not found anything out. The clocks of both may differ by a little.
+  if ((ttrpc::monotonic_ns() - began_ns) * 10 >= timeouts_.state.count() * 9) silent_ = true;
+  return does_not_answer(method, in_words(timeout) + " or the caller's deadline");
 }
 
 Status Shim::call_bytes(const Context& context, std::string_view method, const std::string& payload,
                         std::chrono::nanoseconds timeout, std::string* response) {
-  const std::string_view service =
-      version_ >= 3 ? "containerd.task.v3.Task" : "containerd.task.v2.Task";
-  std::function<bool()> cancelled;
-  if (context.call() != nullptr) cancelled = [&context] { return context.cancelled(); };
-  return explain(
-      client_->call(service, method, payload, options(context, timeout), response, cancelled),
-      method, timeout);
+  // Containerd's shim answers nothing while it creates a container.
+  const bool may_ask = method != "Create" && timeout > timeouts_.state;
+  const int64_t began = ttrpc::monotonic_ns();
+  const int64_t patience = silent_ ? 0 : timeouts_.state.count();
+  const auto lost = std::make_shared<std::atomic<bool>>(false);
+  bool asked = false;
+  const auto given_up = [&] {
+    if (context.call() != nullptr && context.cancelled()) return true;
+    if (may_ask && !asked && ttrpc::monotonic_ns() - began >= patience) {
+      asked = true;
+      shim_api::ConnectRequest request;
+      request.set_id(key_.id);
+      call_async_bytes(Context(), "Connect", request.SerializeAsString(), timeouts_.state,
+                       [lost](const Status& status, const std::string&) {
+                         *lost = status.code() == Code::kDeadlineExceeded;
+                       });
+    }
+    return lost->load();
+  };
+  const Status status =
+      client_->call(service(), method, payload, options(context, timeout), response, given_up);
+  if (status.code() == Code::kCancelled && *lost) {
+    const auto waited = std::chrono::nanoseconds(ttrpc::monotonic_ns() - began);
+    return does_not_answer(method, in_words(waited) + ", nor whether it is there");
+  }
+  return explain(status, method, timeout, began);
 }
 
 ttrpc::Client::CallId Shim::call_async_bytes(const Context& context, std::string_view method,
                                              const std::string& payload,
                                              std::chrono::nanoseconds timeout,
                                              ttrpc::Client::Done done) {
-  const std::string_view service =
-      version_ >= 3 ? "containerd.task.v3.Task" : "containerd.task.v2.Task";
-  return client_->call_async(service, method, payload, options(context, timeout),
-                             [self = shared_from_this(), method = std::string(method), timeout,
-                              done = std::move(done)](Status status, std::string bytes) {
-                               done(self->explain(std::move(status), method, timeout),
-                                    std::move(bytes));
-                             });
+  return client_->call_async(
+      service(), method, payload, options(context, timeout),
+      [self = shared_from_this(), method = std::string(method), timeout,
+       began = ttrpc::monotonic_ns(), done = std::move(done)](Status status, std::string bytes) {
+        done(self->explain(std::move(status), method, timeout, began), std::move(bytes));
+      });
 }
 
 Status Shim::state(const Context& context, const std::string& exec_id,

@@ -36,7 +36,8 @@ class Shim : public std::enable_shared_from_this<Shim> {
                                                const ShimTimeouts& timeouts);
 
   /// Calls `method` and waits. The answer of the shim, code and text, is kept as it is; a shim that
-  /// is silent is named.
+  /// is silent is named. One that does not answer at all, not even whether it is there, is not
+  /// waited for as long as an action may take.
   template <typename Request, typename Response>
   Status call(const Context& context, std::string_view method, const Request& request,
               Response* response, std::chrono::nanoseconds timeout) {
@@ -89,6 +90,8 @@ class Shim : public std::enable_shared_from_this<Shim> {
   uint32_t pid() const { return pid_; }
   void set_pid(uint32_t pid) { pid_ = pid; }
   const ShimTimeouts& timeouts() const { return timeouts_; }
+  /// It has let a call wait for longer than the timeout of State, and has answered none since.
+  bool silent() const { return silent_; }
 
  private:
   Shim(TaskKey key, int version, const ShimTimeouts& timeouts,
@@ -107,14 +110,21 @@ class Shim : public std::enable_shared_from_this<Shim> {
                           " with a malformed message");
   }
   ttrpc::CallOptions options(const Context& context, std::chrono::nanoseconds timeout) const;
+  std::string_view service() const {
+    return version_ >= 3 ? "containerd.task.v3.Task" : "containerd.task.v2.Task";
+  }
   std::string name() const;  // "the shim (pid 12) of task default/x"
-  Status explain(Status status, std::string_view method, std::chrono::nanoseconds timeout) const;
+  /// How a call ended that began then: remembers whether the shim answers, and says so.
+  Status explain(Status status, std::string_view method, std::chrono::nanoseconds timeout,
+                 int64_t began_ns);
+  Status does_not_answer(std::string_view method, const std::string& within) const;
 
   const TaskKey key_;
   const ShimTimeouts timeouts_;
   const std::shared_ptr<ttrpc::Client> client_;
   std::atomic<int> version_;
   std::atomic<uint32_t> pid_ = 0;
+  std::atomic<bool> silent_ = false;
 };
 
 /// Shims say UNKNOWN when a process is in no state for what is asked ("cannot delete a running

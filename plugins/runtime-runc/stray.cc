@@ -1,19 +1,24 @@
 #include "stray.h"
 
 #include <berth/fd.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <vector>
 
 namespace berth::runtime {
 
 size_t kill_processes_in(const std::string& bundle) {
   namespace fs = std::filesystem;
-  size_t killed = 0;
+  constexpr int kEndMilliseconds = 1000;
+  std::vector<UniqueFd> killed;
   std::error_code error;
   for (fs::directory_iterator entry("/proc", error), end; !error && entry != end;
        entry.increment(error)) {
@@ -28,11 +33,29 @@ size_t kill_processes_in(const std::string& bundle) {
     const auto is_there = [&] { return fs::read_symlink(entry->path() / "cwd", gone) == bundle; };
     if (!is_there()) continue;
     // Asked again with the process held: its number may have gone to another one.
-    const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     if (!process || !is_there()) continue;
-    if (::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) == 0) ++killed;
+    if (::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) == 0) {
+      killed.push_back(std::move(process));
+    }
   }
-  return killed;
+  for (const UniqueFd& process : killed) {
+    pollfd entry{process.get(), POLLIN, 0};
+    ::poll(&entry, 1, kEndMilliseconds);
+  }
+  return killed.size();
+}
+
+void remove_dead_socket(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return;
+  path.copy(address.sun_path, path.size());
+  const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 &&
+      errno == ECONNREFUSED) {
+    ::unlink(path.c_str());
+  }
 }
 
 }  // namespace berth::runtime

@@ -6,9 +6,13 @@
 
 namespace berth::runtime {
 
-/// Kills every process whose working directory is `bundle`, and returns how many: that is where
+/// Kills every process whose working directory is `bundle`, waits for their ends, and returns how
+/// many there were: that is where
 /// shims are started, and what they run before there is a container. For a shim that was never any
 /// use: one that had a task may have log writers that still have something to write. Any thread.
 size_t kill_processes_in(const std::string& bundle);
+
+/// Removes the socket of a shim, unless somebody listens there. Any thread.
+void remove_dead_socket(const std::string& path);
 
 }  // namespace berth::runtime

@@ -63,6 +63,27 @@ std::optional<ExitStatus> Task::wait_gone(int64_t deadline_ns) {
   return exit_;
 }
 
+void Task::set_told(const std::string& exec_id, uint32_t pid) {
+  const std::lock_guard lock(mutex_);
+  told_.emplace(exec_id, pid);
+}
+
+bool Task::told(const std::string& exec_id, uint32_t pid) const {
+  const std::lock_guard lock(mutex_);
+  return told_.contains({exec_id, pid});
+}
+
+void Task::set_exec_ends(std::map<std::string, ExitStatus> ends) {
+  const std::lock_guard lock(mutex_);
+  exec_ends_ = std::move(ends);
+}
+
+std::optional<ExitStatus> Task::exec_end(const std::string& exec_id) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = exec_ends_.find(exec_id);
+  return found == exec_ends_.end() ? std::nullopt : std::optional(found->second);
+}
+
 void Task::set_announced() {
   const std::lock_guard lock(mutex_);
   announced_ = true;
@@ -93,7 +114,21 @@ TaskTable::Reservation::~Reservation() {
 void TaskTable::Reservation::add(std::shared_ptr<Task> task) {
   TaskTable* const table = std::exchange(table_, nullptr);
   const std::lock_guard lock(table->mutex_);
-  table->tasks_[key_] = {std::move(task), false};
+  table->tasks_[key_] = {std::move(task), false, false};
+}
+
+void TaskTable::Reservation::add_unconfirmed(std::shared_ptr<Task> task) {
+  TaskTable* const table = std::exchange(table_, nullptr);
+  const std::lock_guard lock(table->mutex_);
+  table->tasks_[key_] = {std::move(task), false, true};
+}
+
+void TaskTable::confirm(const TaskKey& key) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = tasks_.find(key); found != tasks_.end()) {
+    found->second.unconfirmed = false;
+  }
+  freed_.notify_all();
 }
 
 void TaskTable::Reservation::set_ending() {
@@ -107,7 +142,7 @@ Result<TaskTable::Reservation> TaskTable::reserve(const TaskKey& key, int64_t de
     const auto [entry, inserted] = tasks_.try_emplace(key);
     if (inserted) return Reservation(this, key);
     const int64_t left = deadline_ns - ttrpc::monotonic_ns();
-    if (!entry->second.ending || left <= 0)
+    if ((!entry->second.ending && !entry->second.unconfirmed) || left <= 0)
       return already_exists("task " + key.id + ": already exists");
     // Cut, since some libraries overflow on a deadline of "never".
     freed_.wait_for(

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,14 @@ class Task {
   /// Takes a waiter back; false when it has run or is about to.
   bool forget(WaiterId waiter);
 
+  /// The event of a process's end has come; an empty exec id is the first one. Ids are used again,
+  /// so the pid counts too.
+  void set_told(const std::string& exec_id, uint32_t pid);
+  bool told(const std::string& exec_id, uint32_t pid) const;
+  /// How a process ended that had been added, once the shim is gone; 137 when nobody knows better.
+  void set_exec_ends(std::map<std::string, ExitStatus> ends);
+  std::optional<ExitStatus> exec_end(const std::string& exec_id) const;
+
   /// The shim's event of the task's deletion has come. A shim that is told to end too early loses
   /// it.
   void set_announced();
@@ -78,6 +87,8 @@ class Task {
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
   std::optional<ExitStatus> exit_;
+  std::set<std::pair<std::string, uint32_t>> told_;
+  std::map<std::string, ExitStatus> exec_ends_;
   bool announced_ = false;
   bool gone_ = false;
   WaiterId last_waiter_ = 0;
@@ -98,6 +109,9 @@ class TaskTable {
     ~Reservation();
     /// The task can be found from now on.
     void add(std::shared_ptr<Task> task);
+    /// The same for a task of an earlier daemon, of which the shim has yet to say whether it is
+    /// there: who wants its name waits for that.
+    void add_unconfirmed(std::shared_ptr<Task> task);
     /// What had the name is being cleaned up: others wait for it instead of failing.
     void set_ending();
 
@@ -106,9 +120,9 @@ class TaskTable {
     TaskKey key_;
   };
 
-  /// ALREADY_EXISTS when there is such a task or one is being made. One that is being cleaned up is
-  /// waited for until a CLOCK_MONOTONIC time: clients delete a task and make it anew at once.
-  /// Blocks.
+  /// ALREADY_EXISTS when there is such a task or one is being made. One that is being cleaned up or
+  /// is not confirmed is waited for until a CLOCK_MONOTONIC time: clients delete a task and make it
+  /// anew at once. Blocks.
   Result<Reservation> reserve(const TaskKey& key, int64_t deadline_ns);
   /// NOT_FOUND, also while the task is being made or cleaned up after. Does not block.
   Result<std::shared_ptr<Task>> find(const TaskKey& key) const;
@@ -117,6 +131,8 @@ class TaskTable {
   /// The task cannot be found any more; its name is free when the reservation goes. The caller has
   /// claimed the end.
   Reservation retire(const Task& task);
+  /// Ends the wait for what add_unconfirmed() added.
+  void confirm(const TaskKey& key);
   /// Reaches a task that is being cleaned up after, too; nullptr without one. Does not block.
   std::shared_ptr<Task> find_any(const TaskKey& key) const;
 
@@ -124,6 +140,7 @@ class TaskTable {
   struct Entry {
     std::shared_ptr<Task> task;  // nullptr: being made, or a bundle of which no task came
     bool ending = false;
+    bool unconfirmed = false;
   };
   mutable std::mutex mutex_;  // guards the map
   std::condition_variable freed_;

@@ -8,6 +8,8 @@
 namespace berth::runtime {
 namespace {
 
+constexpr std::chrono::nanoseconds kSilentPatience = std::chrono::milliseconds(250);
+
 // Asks all tasks' shims the same, each for as long as `timeout`, without a thread each; the answers
 // in the order of the tasks. One shim that is silent costs the others nothing.
 template <typename Request, typename Response>
@@ -27,8 +29,11 @@ std::vector<std::pair<Status, Response>> ask_all(const Context& context,
   for (size_t i = 0; i < tasks.size(); ++i) {
     Request request;
     request.set_id(tasks[i]->key().id);
+    // One that has not answered before may do so now, but is not waited for again and again.
+    const bool silent = tasks[i]->shim()->silent();
     tasks[i]->shim()->template call_async<Response>(
-        context, method, request, timeout, [asked, i](Status status, Response response) {
+        context, method, request, silent ? std::min(timeout, kSilentPatience) : timeout,
+        [asked, i](Status status, Response response) {
           const std::lock_guard lock(asked->mutex);
           asked->replies[i] = {std::move(status), std::move(response)};
           if (--asked->missing == 0) asked->arrived.notify_all();

@@ -1,5 +1,7 @@
 #include "tasks_service.h"
 
+#include <berth/fault.h>
+
 #include "containerd/types/introspection.pb.h"
 
 namespace berth::runtime {
@@ -41,9 +43,11 @@ Status TasksService::Start(Context& context, const tasks_api::StartRequest& requ
   start.set_id(request.container_id());
   start.set_exec_id(request.exec_id());
   shim_api::StartResponse started;
+  BERTH_FAULT_POINT("daemon.start.begin");
   BERTH_RETURN_IF_ERROR(
       gone_is_not_found(with_state_code(task->shim()->call(context, "Start", start, &started)),
                         request.container_id()));
+  BERTH_FAULT_POINT("daemon.start.done");
   if (request.exec_id().empty() && started.pid() != 0) task->set_pid(started.pid());
   response->set_pid(started.pid());
   return {};
@@ -90,7 +94,10 @@ Status TasksService::Kill(Context& context, const tasks_api::KillRequest& reques
   kill.set_exec_id(request.exec_id());
   kill.set_signal(request.signal());
   kill.set_all(request.all());
-  return pass(context, request.container_id(), "Kill", kill, response);
+  BERTH_FAULT_POINT("daemon.kill.begin");
+  const Status status = pass(context, request.container_id(), "Kill", kill, response);
+  BERTH_FAULT_POINT("daemon.kill.done");
+  return status;
 }
 
 Status TasksService::Exec(Context& context, const tasks_api::ExecProcessRequest& request,
@@ -105,7 +112,10 @@ Status TasksService::Exec(Context& context, const tasks_api::ExecProcessRequest&
   exec.set_stdout(request.stdout());
   exec.set_stderr(request.stderr());
   *exec.mutable_spec() = request.spec();
-  return pass(context, request.container_id(), "Exec", exec, response);
+  BERTH_FAULT_POINT("daemon.exec.begin");
+  const Status status = pass(context, request.container_id(), "Exec", exec, response);
+  BERTH_FAULT_POINT("daemon.exec.done");
+  return status;
 }
 
 Status TasksService::ResizePty(Context& context, const tasks_api::ResizePtyRequest& request,
@@ -192,15 +202,18 @@ std::function<void()> TasksService::wait(const Context& context,
   ask.set_exec_id(request.exec_id());
   const auto call = task->shim()->call_async<shim_api::WaitResponse>(
       context.detached(), "Wait", ask, std::chrono::nanoseconds::max(),
-      [task, done](const Status& status, const shim_api::WaitResponse& waited) {
+      [task, id = request.exec_id(), done](const Status& status,
+                                           const shim_api::WaitResponse& waited) {
         tasks_api::WaitResponse response;
         response.set_exit_status(waited.exit_status());
         *response.mutable_exited_at() = waited.exited_at();
         if (!is_closed(status)) return done(status, response);
         // With the shim dies what it ran.
-        task->when_exited([done](const Status& failed, const ExitStatus& exit) {
+        task->when_exited([task, id, done](const Status& failed, const ExitStatus& init) {
+          const ExitStatus exit =
+              task->exec_end(id).value_or(ExitStatus{0, 128 + 9, init.seconds, init.nanos});
           tasks_api::WaitResponse killed;
-          killed.set_exit_status(128 + 9);
+          killed.set_exit_status(exit.status);
           killed.mutable_exited_at()->set_seconds(exit.seconds);
           killed.mutable_exited_at()->set_nanos(exit.nanos);
           done(failed, killed);
