@@ -1,0 +1,248 @@
+#include "containers.h"
+
+#include <google/protobuf/empty.pb.h>
+#include <signal.h>
+
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "containerd/services/containers/v1/containers.pb.h"
+#include "containerd/services/tasks/v1/tasks.pb.h"
+#include "containerd/types/runc/options/oci.pb.h"
+
+namespace berth::crash {
+namespace {
+
+namespace api = containerd::services::tasks::v1;
+using google::protobuf::Empty;
+using nlohmann::json;
+using std::chrono::seconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr uint32_t kInitStatus = 42;
+constexpr uint32_t kExecStatus = 23;
+constexpr auto kBurialPatience = seconds(30);
+
+json process(const std::string& script) {
+  return {{"user", {{"uid", 0}, {"gid", 0}}},
+          {"args", {"/bin/busybox", "sh", "-c", script}},
+          {"env", {"PATH=/bin"}},
+          {"cwd", "/"},
+          {"noNewPrivileges", true}};
+}
+
+std::string specification(const std::string& space, const std::string& id) {
+  json namespaces = json::array();
+  for (const char* type : {"pid", "ipc", "uts", "mount"}) namespaces.push_back({{"type", type}});
+  const auto mount = [](const char* target, const char* type) {
+    return json{{"destination", target}, {"type", type}, {"source", type}};
+  };
+  return json{{"ociVersion", "1.0.2"},
+              {"process", process("trap 'exit 42' TERM; while :; do busybox sleep 0.05; done")},
+              {"root", {{"path", "rootfs"}}},
+              {"mounts", {mount("/proc", "proc"), mount("/dev", "tmpfs")}},
+              {"linux", {{"cgroupsPath", "/" + space + "/" + id}, {"namespaces", namespaces}}}}
+      .dump();
+}
+
+}  // namespace
+
+ContainerLife::ContainerLife(const Daemon& daemon, Plan plan)
+    : daemon_(daemon), plan_(std::move(plan)) {}
+
+void ContainerLife::make_record() {
+  containerd::services::containers::v1::CreateContainerRequest request;
+  auto* container = request.mutable_container();
+  container->set_id(plan_.id);
+  container->mutable_runtime()->set_name("io.containerd.runc.v2");
+  containerd::runc::v1::Options options;
+  options.set_binary_name(plan_.runtime);
+  container->mutable_runtime()->mutable_options()->set_type_url("containerd.runc.v1.Options");
+  container->mutable_runtime()->mutable_options()->set_value(options.SerializeAsString());
+  container->mutable_spec()->set_type_url("types.containerd.io/opencontainers/runtime-spec/1/Spec");
+  container->mutable_spec()->set_value(specification(daemon_.space(), plan_.id));
+  const auto made =
+      daemon_.client().call<containerd::services::containers::v1::CreateContainerResponse>(
+          "containerd.services.containers.v1.Containers/Create", request);
+  if (!made.ok()) throw std::runtime_error("make " + plan_.id + ": " + made.status.error_message());
+}
+
+bool ContainerLife::create() {
+  api::CreateTaskRequest request;
+  request.set_container_id(plan_.id);
+  auto* root = request.add_rootfs();
+  root->set_type("bind");
+  root->set_source(plan_.rootfs);
+  root->add_options("rbind");
+  root->add_options("ro");
+  return insist<api::CreateTaskResponse>("Create", request, grpc::StatusCode::ALREADY_EXISTS);
+}
+
+bool ContainerLife::start(ProcessLife& process, const std::string& exec_id) {
+  api::StartRequest request;
+  request.set_container_id(plan_.id);
+  request.set_exec_id(exec_id);
+  process.started =
+      insist<api::StartResponse>("Start", request, grpc::StatusCode::FAILED_PRECONDITION);
+  return process.started;
+}
+
+bool ContainerLife::exec(const std::string& exec_id, const std::string& script) {
+  api::ExecProcessRequest request;
+  request.set_container_id(plan_.id);
+  request.set_exec_id(exec_id);
+  request.mutable_spec()->set_type_url("types.containerd.io/opencontainers/runtime-spec/1/Process");
+  request.mutable_spec()->set_value(process(script).dump());
+  return insist<Empty>("Exec", request, grpc::StatusCode::ALREADY_EXISTS);
+}
+
+bool ContainerLife::kill(const std::string& exec_id, int signal, bool all) {
+  api::KillRequest request;
+  request.set_container_id(plan_.id);
+  request.set_exec_id(exec_id);
+  request.set_signal(static_cast<uint32_t>(signal));
+  request.set_all(all);
+  return insist<Empty>("Kill", request, grpc::StatusCode::NOT_FOUND);
+}
+
+bool ContainerLife::remove(const std::string& exec_id) {
+  if (exec_id.empty()) {
+    api::DeleteTaskRequest request;
+    request.set_container_id(plan_.id);
+    return insist<api::DeleteResponse>("Delete", request, grpc::StatusCode::NOT_FOUND);
+  }
+  api::DeleteProcessRequest request;
+  request.set_container_id(plan_.id);
+  request.set_exec_id(exec_id);
+  return insist<api::DeleteResponse>("DeleteProcess", request, grpc::StatusCode::NOT_FOUND);
+}
+
+// Asks until somebody knows: a daemon that dies is asked again when it is back.
+bool ContainerLife::wait(ProcessLife& process, const std::string& exec_id, milliseconds patience) {
+  api::WaitRequest request;
+  request.set_container_id(plan_.id);
+  request.set_exec_id(exec_id);
+  const auto end = Clock::now() + patience;
+  while (Clock::now() < end) {
+    const auto left = std::chrono::duration_cast<milliseconds>(end - Clock::now());
+    const auto answer = tasks<api::WaitResponse>("Wait", request, left);
+    if (answer.ok()) {
+      process.waited = answer.value.exit_status();
+      return true;
+    }
+    if (answer.code() == grpc::StatusCode::NOT_FOUND) {
+      process.unknown = true;
+      return true;
+    }
+    std::this_thread::sleep_for(milliseconds(10));
+  }
+  return false;
+}
+
+void ContainerLife::wait_surely(ProcessLife& process, const std::string& exec_id) {
+  if (wait(process, exec_id, kBurialPatience)) return;
+  throw std::runtime_error("the end of " + process.container + "/" + process.id +
+                           " is not told: " + last_error_);
+}
+
+bool ContainerLife::run_execs(std::vector<ProcessLife>& processes) {
+  for (const bool killed : {false, true}) {
+    const std::string id = plan_.id + (killed ? "-killed" : "-short");
+    if (!exec(id,
+              killed ? "while :; do busybox sleep 0.05; done" : "busybox sleep 0.02; exit 23")) {
+      return false;
+    }
+    ProcessLife& process = processes.emplace_back();
+    process.container = plan_.id;
+    process.id = id;
+    process.true_status = killed ? 128 + SIGKILL : kExecStatus;
+    if (!start(process, id)) return false;
+    // The question is there before the end is.
+    auto asked = std::async(std::launch::async, [&] { wait_surely(process, id); });
+    const bool done = !killed || kill(id, SIGKILL, false);
+    if (!done) {
+      // Ends with its container, which the burial ends.
+      ProcessLife init;
+      bury(init);
+    }
+    asked.get();
+    if (!done || process.unknown || !remove(id)) return false;
+  }
+  return true;
+}
+
+std::vector<ProcessLife> ContainerLife::live() {
+  std::vector<ProcessLife> processes;
+  processes.reserve(3);
+  ProcessLife& init = processes.emplace_back();
+  init.container = plan_.id;
+  init.id = plan_.id;
+  init.true_status = plan_.kill_all ? 128 + SIGKILL : kInitStatus;
+  const auto killed = [&] {
+    for (ProcessLife& process : processes) process.may_be_killed = true;
+    return processes;
+  };
+  if (!create() || !start(init, "") || (plan_.execs && !run_execs(processes))) {
+    bury(init);
+    return killed();
+  }
+  auto asked = std::async(std::launch::async, [&] { wait_surely(init, ""); });
+  // The shell has to have set its trap; one that has not is killed by nobody, since it is pid 1.
+  std::this_thread::sleep_for(milliseconds(50));
+  const bool asked_to_end = kill("", plan_.kill_all ? SIGKILL : SIGTERM, plan_.kill_all);
+  ProcessLife nobody;
+  if (!asked_to_end) bury(nobody);
+  // A trap that came too late.
+  while (asked.wait_for(milliseconds(300)) != std::future_status::ready) {
+    (void)kill("", SIGTERM, false);
+  }
+  asked.get();
+  if (!asked_to_end) return killed();
+  if (init.unknown || !remove("")) bury(nobody);
+  return processes;
+}
+
+void ContainerLife::bury(ProcessLife& init) {
+  const auto end = Clock::now() + kBurialPatience;
+  while (Clock::now() < end) {
+    (void)daemon_.life();
+    (void)kill("", SIGKILL, false);
+    if (init.started && !init.waited && !init.unknown) {
+      // Not for long: the signal may have been lost with a daemon.
+      (void)wait(init, "", seconds(2));
+    }
+    api::DeleteTaskRequest request;
+    request.set_container_id(plan_.id);
+    const auto removed = tasks<api::DeleteResponse>("Delete", request);
+    if (removed.ok() || removed.code() == grpc::StatusCode::NOT_FOUND) return;
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  throw std::runtime_error("the task of " + plan_.id + " does not go: " + last_error_);
+}
+
+void ContainerLife::begin() {
+  ProcessLife init;
+  if (!create() || !start(init, "")) {
+    throw std::runtime_error("start " + plan_.id + ": " + last_error_);
+  }
+}
+
+uint32_t ContainerLife::pid() {
+  api::GetRequest request;
+  request.set_container_id(plan_.id);
+  const auto state = tasks<api::GetResponse>("Get", request);
+  if (!state.ok()) throw std::runtime_error("ask for " + plan_.id + ": " + last_error_);
+  return state.value.process().status() == containerd::v1::types::RUNNING
+             ? state.value.process().pid()
+             : 0;
+}
+
+uint32_t ContainerLife::finish() {
+  ProcessLife init;
+  if (!kill("", SIGTERM, false)) throw std::runtime_error(plan_.id + ": " + last_error_);
+  wait_surely(init, "");
+  if (!remove("")) throw std::runtime_error(plan_.id + ": " + last_error_);
+  return init.waited.value_or(0);
+}
+
+}  // namespace berth::crash
