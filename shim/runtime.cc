@@ -97,7 +97,11 @@ Status Runtime::kill(const std::string& id, uint32_t signal, bool all) const {
   std::vector<std::string> arguments = {"kill"};
   if (all) arguments.emplace_back("--all");
   arguments.insert(arguments.end(), {id, std::to_string(signal)});
-  return kill_error(run("OCI runtime kill failed", std::move(arguments)));
+  Status status = run("OCI runtime kill failed", arguments);
+  // For all processes runc freezes the container; one that was killed has left it so, and what is
+  // frozen does not die.
+  if (status.code() == Code::kAborted) status = run("OCI runtime kill failed", arguments);
+  return kill_error(status);
 }
 
 Status Runtime::remove(const std::string& id, bool force) const {

@@ -207,7 +207,8 @@ void Loop::Core::run() {
       std::shared_ptr<Ready> ready;
       {
         const std::lock_guard lock(mutex);
-        const auto found = sources.find(event.data.u64);
+        const uint64_t id = event.data.u64;  // a copy: the kernel's struct is packed
+        const auto found = sources.find(id);
         if (found == sources.end()) continue;  // removed since the kernel reported it
         ready = found->second;
       }

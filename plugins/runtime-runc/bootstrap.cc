@@ -4,6 +4,7 @@
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/wire_format_lite.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace berth::runtime {
@@ -98,6 +99,12 @@ Result<Bootstrap> parse_bootstrap(std::string_view answer) {
   } else if (!parse_message(answer, &bootstrap)) {
     return invalid_argument("read a shim's answer: neither an address nor JSON nor a message: \"" +
                             std::string(text.substr(0, 256)) + "\"");
+  }
+  // It becomes JSON, which has no place for bytes that are no text.
+  for (const std::string& word : {bootstrap.address, bootstrap.protocol}) {
+    if (std::any_of(word.begin(), word.end(), [](char c) { return c <= ' ' || c > '~'; })) {
+      return invalid_argument("read a shim's answer: address or protocol are no text");
+    }
   }
   if (bootstrap.version < 2 || bootstrap.version > kNewestVersion) {
     return unimplemented("unsupported shim version (" + std::to_string(bootstrap.version) +

@@ -224,6 +224,7 @@ ExitStatus TaskRuntime::discard(const Found& found) {
   const ExitStatus exit = rest.all.at("");
   publish_untold(found.bundle, rest, exit);
   BERTH_FAULT_POINT("daemon.discard.told");
+  drop_socket(found.bundle);
   drop_bundle(found.bundle);
   return exit;
 }

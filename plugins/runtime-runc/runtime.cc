@@ -207,6 +207,7 @@ void TaskRuntime::bury(Task& task) {
   publish_untold(task.bundle(), rest, exit);
   BERTH_FAULT_POINT("daemon.bury.told");
   // Last: what a daemon that dies before would not find it could not tell.
+  drop_socket(task.bundle());
   drop_bundle(task.bundle());
   task.set_gone(exit);
 }
