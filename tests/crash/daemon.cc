@@ -153,7 +153,9 @@ int Daemon::life() const {
 
 void Daemon::kill() {
   const std::lock_guard lock(mutex_);
-  if (!dead_) ::kill(pid_, SIGKILL);
+  if (dead_) return;
+  ready_ = false;  // its end is noticed a little later
+  ::kill(pid_, SIGKILL);
 }
 
 bool Daemon::stop() {
