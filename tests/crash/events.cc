@@ -55,8 +55,8 @@ void Events::follow() {
       if (envelope.topic() != "/tasks/exit" || !exit.ParseFromString(envelope.event().value())) {
         continue;
       }
-      exits_.push_back({life, envelope.SerializeAsString(), exit.container_id(), exit.id(),
-                        exit.pid(), exit.exit_status()});
+      exits_.push_back({life, envelope.event().value(), exit.container_id(), exit.id(), exit.pid(),
+                        exit.exit_status()});
     }
     (void)reader->Finish();
     const std::lock_guard lock(mutex_);
@@ -91,7 +91,7 @@ std::vector<SeenExit> Events::exits(size_t since) const {
   std::vector<SeenExit> found;
   for (size_t i = since; i < exits_.size(); ++i) {
     const bool again = std::any_of(found.begin(), found.end(), [&](const SeenExit& before) {
-      return before.life != exits_[i].life && before.envelope == exits_[i].envelope;
+      return before.life != exits_[i].life && before.event == exits_[i].event;
     });
     if (!again) found.push_back(exits_[i]);
   }

@@ -11,8 +11,8 @@
 namespace berth::crash {
 
 struct SeenExit {
-  int life = 0;          // of the daemon that told
-  std::string envelope;  // as it came, with its timestamp
+  int life = 0;       // of the daemon that told
+  std::string event;  // as it came, with the time of the end
   std::string container;
   std::string process;  // the exec's id, or the container's
   uint32_t pid = 0;
@@ -31,8 +31,8 @@ class Events {
   void synchronize();
   /// How many ends have been told so far.
   size_t count() const;
-  /// The ends told since count() was `since`. What a shim sends again, because a daemon died before
-  /// it had thanked for it, is the same envelope and one end.
+  /// The ends told since count() was `since`. What is told again, because a daemon died before it
+  /// had thanked for it, is the same event to the nanosecond and one end.
   std::vector<SeenExit> exits(size_t since) const;
 
  private:
