@@ -11,8 +11,8 @@
 #include <algorithm>
 #include <cctype>
 #include <chrono>
-#include <thread>
 #include <filesystem>
+#include <thread>
 #include <vector>
 
 namespace berth::runtime {
@@ -53,8 +53,8 @@ void remove_dead_socket(const std::string& path) {
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) return;
   path.copy(address.sun_path, path.size());
-  // A process that dies closes its sockets in no particular order: that our connection has ended does
-  // not mean that nobody listens any more.
+  // A process that dies closes its sockets in no particular order: that our connection has ended
+  // does not mean that nobody listens any more.
   constexpr int kAttempts = 10;
   for (int attempt = 1; attempt <= kAttempts; ++attempt) {
     const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
