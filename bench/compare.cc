@@ -30,6 +30,7 @@ struct Options {
 void make_quick(Settings* settings) {
   settings->rounds = 1;
   settings->seconds = 0.2;
+  settings->settle_seconds = 0;
   settings->listed_containers = 20;
   settings->running_containers = 4;
   settings->tasks = 8;
@@ -255,6 +256,8 @@ int main(int argc, char** argv) {
   app.add_flag("--list", options.list, "print the names of the rows and what they are");
   app.add_option("--rounds", settings.rounds, "rounds of each, interleaved");
   app.add_option("--seconds", settings.seconds, "seconds per rate and round");
+  app.add_option("--settle-seconds", settings.settle_seconds,
+                 "how long to wait before a layer is unpacked");
   app.add_option("--containers", settings.listed_containers, "containers in the list");
   app.add_option("--running", settings.running_containers,
                  "running containers in `running-memory`");

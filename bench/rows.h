@@ -27,6 +27,7 @@ struct Settings {
   std::vector<std::string> runtimes = {"runc", "crun"};  // in PATH
   int rounds = 3;
   double seconds = 2;            // per rate and round
+  double settle_seconds = 65;    // before a layer is unpacked; see settle()
   int listed_containers = 1000;  // in List
   int running_containers = 50;   // whose memory is looked at
   int tasks = 24;                // started and ended one after the other, and again 8 at once

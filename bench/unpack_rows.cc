@@ -1,7 +1,9 @@
 // An image that comes in: the unpacking of a layer alone, and `ctr images import` as a whole.
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
+#include <thread>
 
 #include "images.h"
 #include "inputs.h"
@@ -25,6 +27,14 @@ std::string needs_ctr(const Settings& settings) {
 
 std::string megabytes(size_t bytes) { return std::to_string(bytes / 1'000'000) + " MB"; }
 
+/// ext4 gives an inode that was freed within the last minute to nobody and looks at each one:
+/// whoever unpacks next pays for the tens of thousands of files that the round before has removed,
+/// up to twice its time.
+void settle(const Settings& settings) {
+  ::sync();
+  std::this_thread::sleep_for(std::chrono::duration<double>(settings.settle_seconds));
+}
+
 void unpack(const DaemonProcess& daemon, const Settings& settings, Report report) {
   const LayerFiles& layer = layer_for(settings.directory, settings.layer_bytes);
   Client client(daemon.address(), daemon.space());
@@ -35,7 +45,7 @@ void unpack(const DaemonProcess& daemon, const Settings& settings, Report report
     in.read(piece.data(), static_cast<std::streamsize>(size));
     return std::string_view(piece);
   });
-  ::sync();
+  settle(settings);
   const double cpu = daemon.cpu_milliseconds();
   const Stopwatch watch;
   const Mounts mounts = prepare_snapshot(client, "unpacking", "");
@@ -50,7 +60,7 @@ void unpack(const DaemonProcess& daemon, const Settings& settings, Report report
 void import(const DaemonProcess& daemon, const Settings& settings, Report report) {
   const LayerFiles& layer = layer_for(settings.directory, settings.layer_bytes);
   const std::string log = daemon.directory() + "/ctr.log";
-  ::sync();
+  settle(settings);
   const double cpu = daemon.cpu_milliseconds();
   const Stopwatch watch;
   const int code = run({settings.ctr, "--address", daemon.address(), "--namespace", daemon.space(),
