@@ -75,7 +75,7 @@ class ExitsTest : public testing::Test {
                               });
     world.service =
         new Service(world.loop, std::make_shared<Publisher>(world.loop, *folder_ + "/d", "ns"),
-                    {"ns", *folder_ + "/s"});
+                    {"ns", *folder_ + "/s", [] {}});
     world.server =
         *ttrpc::Server::serve(world.loop, *ttrpc::listen_unix(*folder_ + "/s", 0600),
                               [](ttrpc::Request request, ttrpc::Responder responder) {

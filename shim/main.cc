@@ -63,8 +63,10 @@ int serve(const Arguments& arguments) {
   if (!loop.ok()) return fail(loop.status());
   auto publisher = std::make_shared<Publisher>(*loop, ttrpc_address(arguments), arguments.ns);
   // For ever: the process ends by _exit() while threads use it.
-  auto* const service = new Service(
-      *loop, publisher, {arguments.ns, socket_path(arguments.address, arguments.ns, arguments.id)});
+  auto* const service =
+      new Service(*loop, publisher,
+                  {arguments.ns, socket_path(arguments.address, arguments.ns, arguments.id),
+                   [] { ::_exit(0); }});
   ttrpc::ServerLimits limits;
   limits.requests = 1 << 16;  // a daemon waits for each process on one connection
   auto server = ttrpc::Server::serve(

@@ -45,6 +45,7 @@ void Publisher::publish(std::string_view topic, std::string_view type, const std
 }
 
 void Publisher::send_next() {
+  retry_ = 0;
   std::string payload;
   {
     const std::lock_guard lock(mutex_);
@@ -96,7 +97,18 @@ void Publisher::answered(const Status& status) {
     log(Level::kWarning, "publish an event, to be tried again: " + status.message());
   client_ = nullptr;
   const int64_t pause = std::min(kFirstPause << std::min(failures - 1, 10), kLongestPause);
-  loop_->at(ttrpc::monotonic_ns() + pause, [self = shared_from_this()] { self->send_next(); });
+  retry_ =
+      loop_->at(ttrpc::monotonic_ns() + pause, [self = shared_from_this()] { self->send_next(); });
+}
+
+void Publisher::retry_now() {
+  if (retry_ == 0 || !loop_->cancel(retry_)) return;
+  retry_ = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    failures_ = 1;  // the pauses begin anew
+  }
+  send_next();
 }
 
 bool Publisher::flush(int seconds) {

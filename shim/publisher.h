@@ -24,6 +24,9 @@ class Publisher : public std::enable_shared_from_this<Publisher> {
   void publish(std::string_view topic, std::string_view type, const std::string& value,
                std::function<void()> taken = {});
 
+  /// The daemon shows that it is there: what waits for another try has it now. Loop's thread.
+  void retry_now();
+
   /// Waits until all have been delivered; false when that takes longer than `seconds`. Not on the
   /// loop's thread.
   bool flush(int seconds);
@@ -36,6 +39,7 @@ class Publisher : public std::enable_shared_from_this<Publisher> {
   const std::string address_;
   const std::string ns_;
   std::shared_ptr<ttrpc::Client> client_;  // loop thread only
+  ttrpc::Loop::Id retry_ = 0;              // loop thread only; the timer of the next try
   std::mutex mutex_;                       // guards what follows
   std::condition_variable delivered_;
   struct Event {

@@ -20,6 +20,7 @@ struct Service::Method {
 };
 
 void Service::handle(ttrpc::Request request, ttrpc::Responder responder) {
+  publisher_->retry_now();
   static constexpr std::array kMethods = {
       Method{"State", &Service::state, false},
       Method{"Create", &Service::create, true},
@@ -138,21 +139,29 @@ void Service::shutdown(std::string_view bytes, const ttrpc::Responder& responder
   if (const Status status = parse(bytes, &request); !status.ok()) return responder.finish(status);
   {
     const std::lock_guard lock(mutex_);
-    const bool busy = !containers_.empty() || !creating_.empty();
-    if (busy && !request.now()) return responder.finish({});
+    if (!request.now() && busy_locked()) return responder.finish({});
   }
-  constexpr int kFlushSeconds = 3;
   BERTH_FAULT_POINT("shim.shutdown.begin");
-  // Nobody shall find a shim that is on its way out.
+  workers_.post([this, now = request.now(), responder] { leave(now, responder); });
+}
+
+// The socket stays until there is nothing left to tell: a daemon that is started meanwhile finds
+// the shim, and does not take it for dead and tell in its place what it is about to tell itself.
+void Service::leave(bool now, const ttrpc::Responder& responder) {
+  constexpr int kFlushSeconds = 3;
+  const bool flushed = publisher_->flush(kFlushSeconds);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!now && busy_locked()) return responder.finish({});  // a task of the pod came meanwhile
+    leaving_ = true;
+  }
+  if (!flushed) log(Level::kWarning, "end with events that the daemon has not taken");
+  BERTH_FAULT_POINT("shim.shutdown.flushed");
   ::unlink(settings_.socket.c_str());
   BERTH_FAULT_POINT("shim.shutdown.unlinked");
-  workers_.post([this, responder] {
-    const bool flushed = publisher_->flush(kFlushSeconds);
-    if (!flushed) log(Level::kWarning, "end with events that the daemon has not taken");
-    responder.finish({});
-    BERTH_FAULT_POINT("shim.shutdown.answered");
-    ::_exit(0);
-  });
+  responder.finish({});
+  BERTH_FAULT_POINT("shim.shutdown.answered");
+  settings_.end();
 }
 
 }  // namespace berth::shim

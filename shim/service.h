@@ -14,7 +14,8 @@ class Service {
  public:
   struct Settings {
     std::string ns;
-    std::string socket;  // removed when the shim ends
+    std::string socket;         // removed when the shim ends
+    std::function<void()> end;  // ends the process, and need not return
   };
 
   Service(std::shared_ptr<ttrpc::Loop> loop, std::shared_ptr<Publisher> publisher,
@@ -51,6 +52,7 @@ class Service {
   Status connect(std::string_view request, std::string* out);
   void wait(std::string_view request, const ttrpc::Responder& responder);
   void shutdown(std::string_view request, const ttrpc::Responder& responder);
+  void leave(bool now, const ttrpc::Responder& responder);
 
   Status start_init(Container& container, Process& process);
   Status start_exec(Container& container, Process& process);
@@ -61,6 +63,7 @@ class Service {
   Result<std::shared_ptr<Container>> find(const std::string& id);
   Result<Found> find(const std::string& id, const std::string& exec_id);
   Result<Found> find_locked(const std::string& id, const std::string& exec_id);
+  bool busy_locked() const { return !containers_.empty() || !creating_.empty(); }
 
   // A process has its pid: from here on its end is found, and it may have come already.
   void adopt_locked(const std::shared_ptr<Process>& process, pid_t pid);
@@ -93,6 +96,7 @@ class Service {
   std::condition_variable told_;
   std::map<std::string, std::shared_ptr<Container>> containers_;
   std::set<std::string> creating_;
+  bool leaving_ = false;  // from here on there are no new tasks
   std::map<pid_t, std::shared_ptr<Process>> by_pid_;
   /// Ends of children nobody has named yet, while a runtime is making one.
   std::map<pid_t, Exit> early_;

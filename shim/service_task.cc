@@ -52,6 +52,10 @@ Status Service::create(std::string_view bytes, std::string* out) {
   BERTH_RETURN_IF_ERROR(parse(bytes, &request));
   {
     const std::lock_guard lock(mutex_);
+    if (leaving_) {
+      return unavailable("create task " + request.id() +
+                         ": its shim is about to end; try again, and another one is started");
+    }
     if (containers_.contains(request.id()) || !creating_.insert(request.id()).second) {
       return already_exists("task " + request.id() + ": already exists");
     }
