@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <set>
 
 #include "machine.h"
@@ -30,7 +31,6 @@ struct Options {
 void make_quick(Settings* settings) {
   settings->rounds = 1;
   settings->seconds = 0.2;
-  settings->settle_seconds = 0;
   settings->listed_containers = 20;
   settings->running_containers = 4;
   settings->tasks = 8;
@@ -92,10 +92,12 @@ std::string header(const Options& options) {
 /// daemons. Returns why it failed, or an empty string.
 std::string measure(const Row& row, const Settings& settings, Kind kind, Table* table) {
   const std::string& program = kind == Kind::kBerth ? settings.berthd : settings.containerd;
+  const std::string directory = settings.directory + "/" + name_of(kind);
   std::string log;
   try {
-    const DaemonProcess daemon(kind, program, settings.directory + "/" + name_of(kind),
-                               settings.space, settings.go_shim);
+    std::optional<FreshFilesystem> filesystem;
+    if (row.own_filesystem) filesystem.emplace(directory);
+    const DaemonProcess daemon(kind, program, directory, settings.space, settings.go_shim);
     try {
       row.measure(daemon, settings, Report(table, kind));
     } catch (const std::exception&) {
@@ -256,8 +258,6 @@ int main(int argc, char** argv) {
   app.add_flag("--list", options.list, "print the names of the rows and what they are");
   app.add_option("--rounds", settings.rounds, "rounds of each, interleaved");
   app.add_option("--seconds", settings.seconds, "seconds per rate and round");
-  app.add_option("--settle-seconds", settings.settle_seconds,
-                 "how long to wait before a layer is unpacked");
   app.add_option("--containers", settings.listed_containers, "containers in the list");
   app.add_option("--running", settings.running_containers,
                  "running containers in `running-memory`");

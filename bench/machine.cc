@@ -228,6 +228,34 @@ int run(const std::vector<std::string>& arguments, const std::string& log,
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+FreshFilesystem::FreshFilesystem(const std::string& directory)
+    : directory_(directory), image_(directory + ".ext4") {
+  constexpr uintmax_t kBytes = 3ULL << 30;
+  const std::string log = image_ + ".log";
+  fs::create_directory(directory_);
+  std::ofstream(image_).flush();
+  fs::resize_file(image_, kBytes);
+  // Nothing is left to be done in the background by the kernel.
+  const bool made =
+      run({find_program("mkfs.ext4"), "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", image_},
+          log) == 0 &&
+      run({find_program("mount"), "-o", "loop", image_, directory_}, log) == 0;
+  const std::string words = read_file(log);
+  fs::remove(log);
+  if (made) return;
+  discard();
+  throw std::runtime_error("make an ext4 for " + directory_ + ": " + words);
+}
+
+FreshFilesystem::~FreshFilesystem() { discard(); }
+
+void FreshFilesystem::discard() {
+  ::umount2(directory_.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+  std::error_code error;
+  fs::remove(directory_, error);
+  fs::remove(image_, error);
+}
+
 bool leave_unified_cgroup() {
   if (!fs::exists("/sys/fs/cgroup/unified/cgroup.procs") || ::unshare(CLONE_NEWNS) != 0) {
     return false;

@@ -35,6 +35,22 @@ int run(const std::vector<std::string>& arguments, const std::string& log,
 pid_t begin(const std::vector<std::string>& arguments, const std::string& log,
             const std::vector<std::string>& more = {});
 
+/// A new ext4 with a journal, as an ordinary machine has it, in a file beside its mount point.
+class FreshFilesystem {
+ public:
+  /// `directory` is made. Throws std::runtime_error with what mkfs or mount said. Needs root.
+  explicit FreshFilesystem(const std::string& directory);
+  /// Unmounts it and removes it, whatever is in it.
+  ~FreshFilesystem();
+  FreshFilesystem(const FreshFilesystem&) = delete;
+  FreshFilesystem& operator=(const FreshFilesystem&) = delete;
+
+ private:
+  void discard();
+
+  const std::string directory_, image_;
+};
+
 /// This environment with `more` in it, which wins.
 std::vector<std::string> environment_with(const std::vector<std::string>& more);
 

@@ -27,7 +27,6 @@ struct Settings {
   std::vector<std::string> runtimes = {"runc", "crun"};  // in PATH
   int rounds = 3;
   double seconds = 2;            // per rate and round
-  double settle_seconds = 65;    // before a layer is unpacked; see settle()
   int listed_containers = 1000;  // in List
   int running_containers = 50;   // whose memory is looked at
   int tasks = 24;                // started and ended one after the other, and again 8 at once
@@ -82,6 +81,8 @@ struct Row {
   std::function<void(const DaemonProcess&, const Settings&, Report)> measure;
   /// In the place of `measure`: a row that starts its sides itself. Throws likewise.
   std::function<void(const Settings&, int round, Results*)> measure_sides = nullptr;
+  /// Each daemon gets a new, empty ext4 for its directory.
+  bool own_filesystem = false;
 };
 
 /// All of them, in the order of the table.

@@ -1,9 +1,7 @@
 // An image that comes in: the unpacking of a layer alone, and `ctr images import` as a whole.
 #include <unistd.h>
 
-#include <chrono>
 #include <fstream>
-#include <thread>
 
 #include "images.h"
 #include "inputs.h"
@@ -17,7 +15,10 @@ constexpr char kGzipLayer[] = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 std::string needs_root(const Settings&) {
   if (::geteuid() != 0) return "unpacking needs root";
-  return find_program("gzip").empty() ? "gzip is not there" : "";
+  for (const char* program : {"gzip", "mkfs.ext4"}) {
+    if (find_program(program).empty()) return std::string(program) + " is not there";
+  }
+  return "";
 }
 
 std::string needs_ctr(const Settings& settings) {
@@ -26,14 +27,6 @@ std::string needs_ctr(const Settings& settings) {
 }
 
 std::string megabytes(size_t bytes) { return std::to_string(bytes / 1'000'000) + " MB"; }
-
-/// ext4 gives an inode that was freed within the last minute to nobody and looks at each one:
-/// whoever unpacks next pays for the tens of thousands of files that the round before has removed,
-/// up to twice its time.
-void settle(const Settings& settings) {
-  ::sync();
-  std::this_thread::sleep_for(std::chrono::duration<double>(settings.settle_seconds));
-}
 
 void unpack(const DaemonProcess& daemon, const Settings& settings, Report report) {
   const LayerFiles& layer = layer_for(settings.directory, settings.layer_bytes);
@@ -45,7 +38,7 @@ void unpack(const DaemonProcess& daemon, const Settings& settings, Report report
     in.read(piece.data(), static_cast<std::streamsize>(size));
     return std::string_view(piece);
   });
-  settle(settings);
+  ::sync();
   const double cpu = daemon.cpu_milliseconds();
   const Stopwatch watch;
   const Mounts mounts = prepare_snapshot(client, "unpacking", "");
@@ -60,7 +53,7 @@ void unpack(const DaemonProcess& daemon, const Settings& settings, Report report
 void import(const DaemonProcess& daemon, const Settings& settings, Report report) {
   const LayerFiles& layer = layer_for(settings.directory, settings.layer_bytes);
   const std::string log = daemon.directory() + "/ctr.log";
-  settle(settings);
+  ::sync();
   const double cpu = daemon.cpu_milliseconds();
   const Stopwatch watch;
   const int code = run({settings.ctr, "--address", daemon.address(), "--namespace", daemon.space(),
@@ -80,9 +73,10 @@ void import(const DaemonProcess& daemon, const Settings& settings, Report report
 }  // namespace
 
 std::vector<Row> unpack_rows() {
-  return {
-      {"unpack", "Prepare, Apply and Commit of a layer whose blob is there", needs_root, unpack},
-      {"import", "ctr images import of an archive with that layer", needs_ctr, import}};
+  return {{"unpack", "Prepare, Apply and Commit of a layer whose blob is there", needs_root, unpack,
+           nullptr, true},
+          {"import", "ctr images import of an archive with that layer", needs_ctr, import, nullptr,
+           true}};
 }
 
 }  // namespace berth::bench
