@@ -10,9 +10,9 @@ add_library(berth_grpc INTERFACE)
 set(archives "")
 set(absent "")
 if(BERTH_STATIC_GRPC)
-  set(names ${GRPCPP_STATIC_LIBRARIES} upb cares address_sorting z)  # the .pc file leaves the last four out
+  set(names ${GRPCPP_STATIC_LIBRARIES} upb cares address_sorting)  # the .pc file leaves the last three out
   list(REMOVE_DUPLICATES names)
-  list(REMOVE_ITEM names rt atomic)
+  list(REMOVE_ITEM names rt atomic z)
   foreach(name IN LISTS names)
     find_library(BERTH_ARCHIVE_${name} NAMES "lib${name}.a")
     mark_as_advanced(BERTH_ARCHIVE_${name})
@@ -26,7 +26,7 @@ endif()
 
 if(BERTH_STATIC_GRPC AND NOT absent)
   target_include_directories(berth_grpc SYSTEM INTERFACE ${GRPCPP_INCLUDE_DIRS})
-  target_link_libraries(berth_grpc INTERFACE "-Wl,--start-group" ${archives} "-Wl,--end-group" Threads::Threads)
+  target_link_libraries(berth_grpc INTERFACE "-Wl,--start-group" ${archives} "-Wl,--end-group" z Threads::Threads)
   # What they export is theirs: a plugin that brings a gRPC of its own must not get this one.
   target_link_options(berth_grpc INTERFACE "-Wl,--exclude-libs,ALL" "-Wl,--gc-sections")
 else()

@@ -1,5 +1,7 @@
 #include "config/config.h"
 
+#include <grp.h>
+
 #include <algorithm>
 #include <set>
 
@@ -157,6 +159,17 @@ class Extractor {
   std::vector<Diagnostic>* diagnostics_;
 };
 
+std::optional<uint32_t> group_id(const std::string& name) {
+  group entry{};
+  group* found = nullptr;
+  std::vector<char> text(1 << 16);
+  if (::getgrnam_r(name.c_str(), &entry, text.data(), text.size(), &found) != 0 ||
+      found == nullptr) {
+    return std::nullopt;
+  }
+  return found->gr_gid;
+}
+
 Values extract(const toml::table& root, std::vector<Diagnostic>* diagnostics) {
   const Extractor in(root, diagnostics);
   Values values;
@@ -168,6 +181,17 @@ Values extract(const toml::table& root, std::vector<Diagnostic>* diagnostics) {
     return static_cast<uint32_t>(in.number(section, key, 0, UINT32_MAX - 1));
   };
   values.grpc = {in.text("grpc", "address"), id("grpc", "uid"), id("grpc", "gid")};
+  if (const std::string group = in.text("grpc", "group"); !group.empty()) {
+    if (const auto gid = group_id(group)) {
+      values.grpc.gid = *gid;
+    } else {
+      diagnostics->push_back(
+          diagnostic_at(*in.find("grpc", "group"),
+                        "\"group\" in [grpc] is \"" + group +
+                            "\", which is no group of this system: make it (groupadd --system " +
+                            group + ") or name another one; until then gid holds"));
+    }
+  }
   values.ttrpc = {in.text("ttrpc", "address"), id("ttrpc", "uid"), id("ttrpc", "gid")};
   if (values.ttrpc.address.empty()) {
     values.ttrpc = {values.grpc.address + ".ttrpc", values.grpc.uid, values.grpc.gid};
@@ -200,6 +224,7 @@ void fill_in_effective(toml::table& root, const Values& values) {
     using Native = std::remove_cvref_t<decltype(effective)>;
     if (auto* typed = value->as<Native>(); typed != nullptr) typed->get() = effective;
   };
+  set("grpc", "gid", int64_t{values.grpc.gid});
   set("ttrpc", "address", values.ttrpc.address);
   set("ttrpc", "uid", int64_t{values.ttrpc.uid});
   set("ttrpc", "gid", int64_t{values.ttrpc.gid});

@@ -146,6 +146,7 @@ constexpr ServerKey kServerKeys[] = {
     {"grpc", "address", "grpc", "address"},
     {"grpc", "uid", "grpc", "uid"},
     {"grpc", "gid", "grpc", "gid"},
+    {"grpc", "group", "grpc", "group"},
     {"grpc", "max_recv_message_size", "grpc", "max_recv_message_size"},
     {"grpc", "max_send_message_size", "grpc", "max_send_message_size"},
     {"grpc-tcp", "address", "grpc", "tcp_address"},

@@ -147,6 +147,19 @@ address = "127.0.0.1:1"
               HasSubstr("'/new.sock'  # " + (directory_ / "c.toml").string() + ":5"));
 }
 
+TEST_F(LoadTest, AGroupMayBeNamed) {
+  // Of every Debian system (base-passwd).
+  const Config config = load(write("c.toml", "version = 3\n[grpc]\ngid = 3\ngroup = 'mail'\n"));
+  EXPECT_THAT(config.diagnostics(), IsEmpty());
+  EXPECT_EQ(config.values().grpc.gid, 8U);
+  EXPECT_EQ(config.values().ttrpc.gid, 8U);
+  EXPECT_THAT(
+      complaints("[grpc]\ngid = 3\ngroup = 'no-such-group'\n"),
+      ElementsAre(AllOf(HasSubstr("4: "), HasSubstr("no-such-group"), HasSubstr("groupadd"))));
+  const Config other = load(write("d.toml", "version = 3\n[grpc]\ngid = 3\ngroup = 'none-such'\n"));
+  EXPECT_EQ(other.values().grpc.gid, 3U);
+}
+
 TEST_F(LoadTest, AServerPluginsTcpHasNoEffectAndSaysSo) {
   EXPECT_THAT(
       complaints("[plugins.'io.containerd.server.v1.grpc-tcp']\naddress = '0.0.0.0:1'\n"),

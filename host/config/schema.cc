@@ -25,6 +25,7 @@ const std::vector<HostKey>& host_keys() {
       {"grpc", "address", "string", "'/run/berth/berth.sock'", "Unix socket of the gRPC services."},
       {"grpc", "uid", "integer", "0", "Owner of the socket."},
       {"grpc", "gid", "integer", "0", "Group that may use the socket (mode 0660)."},
+      {"grpc", "group", "string", "''", "Name of that group; empty: the one of gid."},
       {"grpc", "max_recv_message_size", "integer", "16777216", "Largest request in bytes."},
       {"grpc", "max_send_message_size", "integer", "16777216", "Largest response in bytes."},
       {"grpc", "tcp_address", "string", "''", "Not offered.", kNoTcp},

@@ -57,8 +57,14 @@ function(berth_embed_descriptors proto name)
     VERBATIM)
 endfunction()
 
-# berth_install_plugin(NAME): to the directory in which berthd looks, as a component of its own.
+# berth_install_plugin(NAME [SUMMARY text])
+#
+# Installs it to the directory in which berthd looks, as a component of its own, `plugin-…`, which has its place in a package. The
+# summary, half a sentence, is that package's.
 function(berth_install_plugin name)
+  cmake_parse_arguments(arg "" "SUMMARY" "" ${ARGN})
   string(REGEX REPLACE "^berth-plugin-" "" component "${name}")
   install(TARGETS ${name} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/berth/plugins" COMPONENT "plugin-${component}")
+  set_target_properties(${name} PROPERTIES BERTH_COMPONENT "plugin-${component}" BERTH_SUMMARY "${arg_SUMMARY}")
+  set_property(GLOBAL APPEND PROPERTY BERTH_INSTALLED_PLUGINS ${name})
 endfunction()

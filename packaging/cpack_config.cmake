@@ -1,0 +1,13 @@
+# Read by cpack: what plugin packages depend on and provide, from the manifests in their files.
+foreach(plugin IN LISTS CPACK_BERTH_PLUGINS)
+  string(REGEX MATCH "^(.*)=(.*)$" matched "${plugin}")
+  string(TOUPPER "${CMAKE_MATCH_1}" component)
+  execute_process(COMMAND "${CPACK_BERTH_RELATIONS}" "${CMAKE_MATCH_2}" OUTPUT_VARIABLE substvars COMMAND_ERROR_IS_FATAL ANY)
+  foreach(relation Depends Recommends Suggests Provides)
+    if(NOT substvars MATCHES "berth:${relation}=([^\n]*)")
+      message(FATAL_ERROR "${CPACK_BERTH_RELATIONS} tells nothing of berth:${relation} for ${plugin}")
+    endif()
+    string(TOUPPER "${relation}" upper)
+    set("CPACK_DEBIAN_${component}_PACKAGE_${upper}" "${CMAKE_MATCH_1}")
+  endforeach()
+endforeach()
