@@ -1,14 +1,12 @@
 #include "manifest/elf_note.h"
 
-#include <berth/fd.h>
 #include <elf.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstring>
 #include <vector>
+
+#include "manifest/mapped_file.h"
 
 namespace berth::manifest {
 namespace {
@@ -135,18 +133,8 @@ Result<std::string_view> find_manifest_note(std::string_view image) {
 
 Result<std::string> read_manifest_note(const std::string& file) {
   const std::string attempt = "read the manifest of " + file;
-  const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) return errno_status(errno, attempt);
-  struct stat info {};
-  if (::fstat(fd.get(), &info) != 0) return errno_status(errno, attempt);
-  if (!S_ISREG(info.st_mode) || info.st_size == 0) {
-    return invalid_argument(attempt + ": it is not a regular file with content");
-  }
-  const auto size = static_cast<size_t>(info.st_size);
-  void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
-  if (memory == MAP_FAILED) return errno_status(errno, attempt);
-  const Cleanup unmap([&] { ::munmap(memory, size); });
-  const auto note = find_manifest_note({static_cast<const char*>(memory), size});
+  BERTH_ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::open(file, attempt));
+  const auto note = find_manifest_note(mapped.bytes());
   if (!note.ok()) return note.status().with_context(attempt);
   return std::string(*note);
 }

@@ -1,0 +1,28 @@
+// berthctl: the command of those who write and ship plugins, and of who runs them.
+#include "builtin/version.h"
+#include "command.h"
+
+namespace {
+
+void describe(CLI::App& app, berth::ctl::Action* action) {
+  app.set_version_flag("--version,-v", "berthctl " + std::string(berth::builtin::version()) + " " +
+                                           std::string(berth::builtin::revision()));
+  app.require_subcommand(1);
+  CLI::App* plugin = app.add_subcommand("plugin", "look at plugins, make them, test them");
+  plugin->require_subcommand(1);
+  berth::ctl::add_inspect(*plugin, action);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"berthctl: look at plugins of berthd, make them and test them"};
+  berth::ctl::Action action;
+  describe(app, &action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : berth::ctl::kWrongUse;
+  }
+  return action();
+}
