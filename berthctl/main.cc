@@ -11,6 +11,8 @@ void describe(CLI::App& app, berth::ctl::Action* action) {
   CLI::App* plugin = app.add_subcommand("plugin", "look at plugins, make them, test them");
   plugin->require_subcommand(1);
   berth::ctl::add_inspect(*plugin, action);
+  berth::ctl::add_graph(*plugin, action);
+  berth::ctl::add_why(*plugin, action);
 }
 
 }  // namespace

@@ -15,8 +15,9 @@ pb::State state_of(const lifecycle::PluginView& view) {
     case graph::State::kSkipped:
       return pb::STATE_SKIPPED;
     case graph::State::kFailed:
-    case graph::State::kBlocked:
       return pb::STATE_FAILED;
+    case graph::State::kBlocked:
+      return pb::STATE_BLOCKED;
   }
   return pb::STATE_UNSPECIFIED;
 }
@@ -36,10 +37,22 @@ void describe(const lifecycle::PluginView& view, const std::map<size_t, std::str
     requirement->set_slot(need.name);
     requirement->set_service(need.service);
     requirement->set_optional(need.cardinality != manifest::Cardinality::kOne);
+    requirement->set_type(need.type);
+    requirement->set_id(need.id);
+    requirement->set_version(need.version.text());
+    requirement->set_all(need.cardinality == manifest::Cardinality::kAll);
+    requirement->set_order_only(need.order_only);
+    requirement->set_unmet(view.node.unmet.contains(need.name));
+    for (const std::string& uri : view.candidate_uris.at(need.name)) {
+      requirement->add_candidates(uri);
+    }
     const auto bound = view.node.bindings.find(need.name);
     if (bound == view.node.bindings.end()) continue;
     for (const size_t other : bound->second) requirement->add_providers(uris.at(other));
   }
+  for (const std::string& alias : view.node.plugin.aliases) out->add_aliases(alias);
+  out->set_client_facing(view.node.plugin.client_facing);
+  out->set_not_missed(view.node.plugin.optional);
   out->set_config_json(view.config_json);
   out->set_start_duration_ns(static_cast<uint64_t>(view.start_nanoseconds));
   if (view.target == nullptr) return;
@@ -62,6 +75,7 @@ Status HostPluginsService::List(Context&, const pb::ListRequest& request,
   const auto views = plugins_.views();
   std::map<size_t, std::string> uris;
   for (size_t i = 0; i < views.size(); ++i) uris[i] = views[i].node.uri();
+  for (std::string& problem : plugins_.problems()) response->add_problems(std::move(problem));
   for (const bool running : {true, false}) {
     for (const lifecycle::PluginView& view : views) {
       if ((view.target != nullptr) != running) continue;

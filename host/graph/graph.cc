@@ -22,6 +22,15 @@ bool is_named_by_uri(const manifest::Plugin& plugin, std::string_view uri) {
          uri[plugin.type.size()] == '.' && is_named(plugin, uri.substr(plugin.type.size() + 1));
 }
 
+bool provides(const manifest::Plugin& plugin, std::string_view service) {
+  return service.empty() || std::find(plugin.provides.begin(), plugin.provides.end(), service) !=
+                                plugin.provides.end();
+}
+
+bool in_range(const manifest::Plugin& plugin, const manifest::Requirement& need) {
+  return plugin.version.text().empty() || need.version.contains(plugin.version);
+}
+
 std::string blocked_by(const std::string& uri, const std::string& reason) {
   return "it needs " + uri + ", which is not there: " + on_one_line(reason);
 }
@@ -56,6 +65,18 @@ std::vector<size_t> fail(Graph& graph, size_t failed, State state, const std::st
   node.state = state;
   node.reason = on_one_line(reason);
   return block_dependants(graph, failed, blocked_by(node.uri(), reason));
+}
+
+std::vector<size_t> candidates(const std::vector<Node>& nodes, size_t index,
+                               const manifest::Requirement& need) {
+  std::vector<size_t> found;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    const manifest::Plugin& plugin = nodes[i].plugin;
+    if (i == index || plugin.type != need.type) continue;
+    if (need.id != "*" && !is_named(plugin, need.id)) continue;
+    if (provides(plugin, need.service) && in_range(plugin, need)) found.push_back(i);
+  }
+  return found;
 }
 
 std::map<std::string, std::string> missing_services(const Graph& graph) {

@@ -44,6 +44,9 @@ struct Node {
   /// Requirement name -> the nodes bound to it, indices into Graph::nodes.
   std::map<std::string, std::vector<size_t>> bindings;
 
+  /// Names of requirements that must be met and that nothing installed meets.
+  std::set<std::string> unmet;
+
   std::string uri() const { return plugin.uri(); }
 };
 
@@ -63,6 +66,11 @@ Graph resolve(std::vector<Candidate> candidates, const Decisions& decisions);
 /// others, and blocks those that cannot do without it, transitively, each with one line that names
 /// the root cause. Returns the newly blocked ones, in order; none when the node was not kOk.
 std::vector<size_t> fail(Graph& graph, size_t failed, State state, const std::string& reason);
+
+/// Nodes that would meet a requirement of node `index`, whatever their state and whatever the
+/// configuration chooses; indices into `nodes`.
+std::vector<size_t> candidates(const std::vector<Node>& nodes, size_t index,
+                               const manifest::Requirement& need);
 
 /// Client-facing services that should be served and are not, with the reason. Plugins that are
 /// optional or disabled are not missed.

@@ -134,5 +134,29 @@ TEST(Graph, FailureAtRunTimeBlocksOnlyThoseThatCannotDoWithout) {
   EXPECT_EQ(missing_services(graph).count("s.Hard"), 1U);
 }
 
+TEST(CandidatesTest, CountWhateverTheirStateAndTheirVersionMustFit) {
+  Candidate needy = plugin("grpc", "a");
+  needs(needy, "store", Cardinality::kOne, ">=1, <2");
+  Candidate old = plugin("store", "old");
+  old.plugin.version = *manifest::Version::parse("0.9");
+  const Graph graph = resolve({plugin("store", "x"), old, needy}, {{"store.x"}, {}, {}});
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    if (graph.nodes[i].uri() != "grpc.a") continue;
+    const auto found = candidates(graph.nodes, i, graph.nodes[i].plugin.requires_.front());
+    ASSERT_EQ(found.size(), 1U);
+    EXPECT_EQ(graph.nodes[found.front()].uri(), "store.x");
+    EXPECT_EQ(graph.nodes[i].state, State::kBlocked);
+    EXPECT_TRUE(graph.nodes[i].unmet.empty()) << "it is installed, and disabled";
+  }
+}
+
+TEST(CandidatesTest, WhatNothingInstalledMeetsIsUnmet) {
+  Candidate needy = plugin("grpc", "a");
+  needs(needy, "store");
+  const Graph graph = resolve({needy}, {});
+  EXPECT_EQ(node(graph, "grpc.a").unmet, std::set<std::string>{"store"});
+  EXPECT_TRUE(candidates(graph.nodes, 0, graph.nodes[0].plugin.requires_.front()).empty());
+}
+
 }  // namespace
 }  // namespace berth::graph

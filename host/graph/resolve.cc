@@ -23,16 +23,6 @@ std::string place(const Node& node) {
   return node.uri() + " (" + (node.file.empty() ? "berthd itself" : node.file) + ")";
 }
 
-bool provides(const manifest::Plugin& plugin, const std::string& service) {
-  return service.empty() || std::find(plugin.provides.begin(), plugin.provides.end(), service) !=
-                                plugin.provides.end();
-}
-
-/// A plugin of unknown version (a proxy) is in every range: its protocol is its service's.
-bool in_range(const manifest::Plugin& plugin, const Requirement& need) {
-  return plugin.version.text().empty() || need.version.contains(plugin.version);
-}
-
 /// Candidates for one requirement, by what keeps them from it.
 struct Matches {
   std::vector<size_t> good;
@@ -210,6 +200,7 @@ class Resolver {
                     place(nodes_[found.disabled.front()]) + " is " + std::string(kDisabled);
       return;
     }
+    node.unmet.insert(need.name);
     std::string text = wants;
     if (!choice.empty()) {
       text += "; the configuration chooses " + need.name + " = \"" + choice + "\" in [plugins.\"" +

@@ -12,6 +12,12 @@ bool is_named(const manifest::Plugin& plugin, std::string_view id);
 /// The same for "TYPE.ID".
 bool is_named_by_uri(const manifest::Plugin& plugin, std::string_view uri);
 
+/// Whether the plugin provides the service; an empty one is provided by all.
+bool provides(const manifest::Plugin& plugin, std::string_view service);
+/// Whether its version is in the range. A plugin of unknown version (a proxy) is in every range:
+/// its protocol is its service's.
+bool in_range(const manifest::Plugin& plugin, const manifest::Requirement& need);
+
 /// Why a plugin is blocked, in one line that names the root cause.
 std::string blocked_by(const std::string& uri, const std::string& reason);
 

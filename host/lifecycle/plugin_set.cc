@@ -174,8 +174,7 @@ Status PluginSet::start() {
     if (node.state == graph::State::kOk) (void)start_node(i);  // reported by failed()
     if (node.state != graph::State::kOk &&
         named_in(config_.values().required_plugins, node.plugin)) {
-      return failed_precondition("required plugin " + node.uri() +
-                                 " does not run: " + node.reason);
+      return failed_precondition("required plugin " + node.uri() + " does not run: " + node.reason);
     }
   }
   return {};
@@ -201,6 +200,12 @@ std::vector<PluginView> PluginSet::views() const {
     view.node = graph_.nodes[i];
     for (const auto& [name, bound] : view.node.bindings) {
       for (const size_t other : bound) view.requires_uris.push_back(graph_.nodes[other].uri());
+    }
+    for (const manifest::Requirement& need : view.node.plugin.requires_) {
+      auto& uris = view.candidate_uris[need.name];
+      for (const size_t other : graph::candidates(graph_.nodes, i, need)) {
+        uris.push_back(graph_.nodes[other].uri());
+      }
     }
     view.target = running_[i].target;
     view.failure = running_[i].failure;

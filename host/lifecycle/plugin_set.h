@@ -24,8 +24,10 @@ struct Builtin {
 struct PluginView {
   graph::Node node;
   std::vector<std::string> requires_uris;  // plugins that it is bound to
-  const bus::Target* target = nullptr;     // nullptr when it never ran
-  Status failure;                          // of probe, init or start
+  /// Requirement name -> plugins that would do, whatever their state.
+  std::map<std::string, std::vector<std::string>> candidate_uris;
+  const bus::Target* target = nullptr;  // nullptr when it never ran
+  Status failure;                       // of probe, init or start
   std::string config_json;
   int64_t start_nanoseconds = 0;
 };

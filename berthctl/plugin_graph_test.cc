@@ -1,0 +1,235 @@
+// The graph and its explanations: of plugin files as a whole, and of states that only a running
+// daemon knows.
+#include "plugin_graph.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "why.h"
+
+namespace berth::ctl {
+namespace {
+
+namespace fs = std::filesystem;
+namespace pb = berth::host::v1;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+/// A plugin directory with some of the plugins that are wrong on purpose.
+class PluginFiles : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path().string() + "/berth-graph.XXXXXX";
+    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  void add(const std::string& name) const {
+    fs::copy_file(std::string(TEST_PLUGINS) + "/bad/" + name + ".so", folder_ + "/" + name + ".so");
+  }
+  KnownPlugins known(const std::string& config = {}) const {
+    PluginSource source;
+    source.plugin_dir = folder_;
+    if (!config.empty()) {
+      source.config = folder_ + "/config.toml";
+      std::ofstream(source.config) << "version = 3\n" << config;
+    }
+    auto found = known_plugins(source);
+    EXPECT_TRUE(found.ok()) << found.status().message();
+    return found.ok() ? std::move(*found) : KnownPlugins{};
+  }
+
+  std::string folder_;
+};
+
+TEST_F(PluginFiles, AreShownWithWhatEachNeeds) {
+  for (const char* name : {"store-a", "undecided", "lonely"}) add(name);
+  const KnownPlugins plugins = known();
+  const std::string text = graph_text(plugins);
+  EXPECT_THAT(text, HasSubstr("io.containerd.content.v1.store-a 0.1.0: would start\n"));
+  EXPECT_THAT(text, HasSubstr("io.containerd.grpc.v1.undecided 0.1.0: would start\n"
+                              "  store (one): io.containerd.content.v1.store-a\n"));
+  EXPECT_THAT(text, HasSubstr("  peer (one): nothing meets io.containerd.content.v1.* with "
+                              "berth.test.v1.Nowhere\n"));
+  EXPECT_LT(text.find("v1.store-a 0.1.0"), text.find("v1.undecided 0.1.0")) << "not in order";
+
+  const std::string dot = graph_dot(plugins);
+  EXPECT_THAT(dot, HasSubstr("\"io.containerd.grpc.v1.undecided\" -> "
+                             "\"io.containerd.content.v1.store-a\" [label = \"store\"];"));
+  EXPECT_THAT(dot, HasSubstr("\"io.containerd.content.v1.* with berth.test.v1.Nowhere\" "
+                             "[shape = diamond, color = red];"));
+
+  const auto json = nlohmann::json::parse(graph_json(plugins));
+  for (const auto& plugin : json["plugins"]) {
+    if (plugin["id"] != "undecided") continue;
+    EXPECT_EQ(plugin["requirements"][0]["providers"][0], "io.containerd.content.v1.store-a");
+    EXPECT_EQ(plugin["state"], "would start");
+  }
+  EXPECT_EQ(json["problems"].size(), 1U) << json["problems"];
+}
+
+TEST_F(PluginFiles, WhyOneIsIn) {
+  for (const char* name : {"store-a", "undecided"}) add(name);
+  const auto all = explain(known(), "io.containerd.content.v1.store-a");
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_TRUE(all[0].in);
+  EXPECT_THAT(all[0].needed_by, ElementsAre("io.containerd.grpc.v1.undecided"));
+  EXPECT_THAT(all[0].advice, IsEmpty());
+  EXPECT_THAT(explain(known(), "io.containerd.grpc.v1.undecided")[0].bound_to,
+              ElementsAre("store: io.containerd.content.v1.store-a"));
+}
+
+TEST_F(PluginFiles, WhyOneLacksWhatNobodyHas) {
+  add("lonely");
+  const KnownPlugins plugins = known();
+  EXPECT_EQ(
+      explanation_text(plugins, explain(plugins, "io.containerd.grpc.v1.lonely")),
+      "io.containerd.grpc.v1.lonely (" + folder_ +
+          "/lonely.so) failed\n"
+          "  needs, as \"peer\", io.containerd.content.v1.* with berth.test.v1.Nowhere is not "
+          "there\n"
+          "  what to do: install a plugin that is io.containerd.content.v1.* with "
+          "berth.test.v1.Nowhere\n");
+}
+
+TEST_F(PluginFiles, WhyOneIsBlockedByADisabledOne) {
+  for (const char* name : {"store-a", "undecided"}) add(name);
+  const KnownPlugins plugins = known("disabled_plugins = [\"io.containerd.content.v1.store-a\"]\n");
+  const auto all = explain(plugins, "io.containerd.grpc.v1.undecided");
+  EXPECT_FALSE(all[0].in);
+  ASSERT_EQ(all[0].chains.size(), 1U);
+  ASSERT_EQ(all[0].chains[0].size(), 1U);
+  EXPECT_EQ(all[0].chains[0][0].state, "disabled");
+  EXPECT_THAT(
+      all[0].advice,
+      ElementsAre("take \"io.containerd.content.v1.store-a\" out of disabled_plugins, if it "
+                  "is wanted"));
+}
+
+TEST_F(PluginFiles, WhyOneFailsItself) {
+  for (const char* name : {"store-a", "store-b", "undecided", "circle-a", "circle-b"}) add(name);
+  const KnownPlugins plugins = known();
+  const auto undecided = explain(plugins, "io.containerd.grpc.v1.undecided");
+  EXPECT_THAT(undecided[0].plugin.reason, HasSubstr("several would do"));
+  EXPECT_THAT(undecided[0].chains, IsEmpty());
+  const auto circle = explain(plugins, "io.containerd.grpc.v1.circle-a");
+  EXPECT_THAT(circle[0].plugin.reason, HasSubstr("need one another in a circle"));
+}
+
+TEST_F(PluginFiles, WhyOneOfAnotherAbiFails) {
+  add("wrong-major");
+  const KnownPlugins plugins = known();
+  EXPECT_THAT(explanation_text(plugins, explain(plugins, "io.containerd.grpc.v1.wrong-major")),
+              HasSubstr("wrong-major.so: abi.major is 7, this host has 0: upgrade berth\n"));
+}
+
+TEST_F(PluginFiles, WhyOneIsNotThereNamesWhoWantsItAndWhatCouldNotBeRead) {
+  for (const char* name : {"lonely", "no-manifest", "writable"}) add(name);
+  ::chmod((folder_ + "/writable.so").c_str(), 0666);
+  const KnownPlugins plugins = known();
+  const auto all = explain(plugins, "berth.test.v1.Nowhere");
+  EXPECT_EQ(all[0].plugin.state, "absent");
+  EXPECT_THAT(all[0].needed_by, ElementsAre("io.containerd.grpc.v1.lonely"));
+  const std::string text = explanation_text(plugins, all);
+  EXPECT_THAT(text, HasSubstr("berth.test.v1.Nowhere is not there"));
+  EXPECT_THAT(text, HasSubstr("  wanted by io.containerd.grpc.v1.lonely\n"));
+  EXPECT_THAT(text, HasSubstr("no-manifest.so: it has no manifest"));
+  EXPECT_THAT(text, HasSubstr("writable.so has mode 0666"));
+  EXPECT_THAT(text, HasSubstr("  looked at: plugins of " + folder_ + "\n"));
+}
+
+TEST_F(PluginFiles, AServiceStandsForThePluginsThatProvideIt) {
+  for (const char* name : {"store-a", "store-b"}) add(name);
+  const auto all = explain(known(), "berth.test.v1.Store");
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0].plugin.uri, "io.containerd.content.v1.store-a");
+  EXPECT_EQ(all[1].plugin.uri, "io.containerd.content.v1.store-b");
+}
+
+TEST_F(PluginFiles, ADirectoryThatIsNotThereIsAProblem) {
+  PluginSource source;
+  source.plugin_dir = folder_ + "/absent";
+  const auto found = known_plugins(source);
+  ASSERT_TRUE(found.ok());
+  EXPECT_THAT(graph_text(*found), HasSubstr("absent is not there: install plugins"));
+}
+
+TEST(Daemon, ThatIsNotThereIsNamed) {
+  PluginSource source;
+  source.address = "/nowhere/berth.sock";
+  const auto found = known_plugins(source);
+  EXPECT_EQ(found.status().code(), Code::kUnavailable);
+  EXPECT_THAT(found.status().message(), HasSubstr("the daemon at /nowhere/berth.sock"));
+}
+
+/// tasks -> runtime -> {metadata -> content (skipped), metadata again, events (ready)}.
+KnownPlugins chain_of_a_daemon() {
+  KnownPlugins known;
+  known.from = "the daemon at /run/test.sock";
+  known.live = true;
+  const auto add = [&](const std::string& type, pb::State state, const std::string& reason) {
+    pb::Plugin* plugin = known.list.add_plugins();
+    plugin->set_type(type);
+    plugin->set_id("x");
+    plugin->set_state(state);
+    plugin->set_reason(reason);
+    return plugin;
+  };
+  const auto needs = [](pb::Plugin* plugin, const std::string& slot, const std::string& type,
+                        bool met) {
+    pb::Requirement* need = plugin->add_requirements();
+    need->set_slot(slot);
+    need->set_type(type);
+    need->set_id("x");
+    need->add_candidates(type + ".x");
+    if (met) need->add_providers(type + ".x");
+  };
+  add("events", pb::STATE_READY, "");
+  add("content", pb::STATE_SKIPPED, "no disk");
+  needs(add("metadata", pb::STATE_BLOCKED, "it needs content.x, which is not there: no disk"),
+        "content", "content", false);
+  pb::Plugin* runtime = add("runtime", pb::STATE_BLOCKED, "it needs content.x, …");
+  needs(runtime, "containers", "metadata", false);
+  needs(runtime, "images", "metadata", false);
+  needs(runtime, "events", "events", true);
+  needs(add("tasks", pb::STATE_BLOCKED, "it needs content.x, …"), "runtime", "runtime", false);
+  return known;
+}
+
+TEST(Why, FollowsTheChainToTheRootCause) {
+  const KnownPlugins known = chain_of_a_daemon();
+  EXPECT_EQ(explanation_text(known, explain(known, "tasks.x")),
+            "tasks.x is blocked\n"
+            "  needs, as \"runtime\", runtime.x is blocked\n"
+            "    needs, as \"containers, images\", metadata.x is blocked\n"
+            "      needs, as \"content\", content.x is skipped: no disk\n"
+            "  what to do: give this machine what content.x lacks, or leave it as it is: a skipped "
+            "plugin is no error\n"
+            "  what to do: then restart berthd\n");
+  const auto json = nlohmann::json::parse(explanation_json(known, explain(known, "tasks.x")));
+  EXPECT_EQ(json["plugins"][0]["chains"][0].back()["uri"], "content.x");
+  EXPECT_EQ(json["plugins"][0]["in"], false);
+}
+
+TEST(Why, TellsWhomARootCauseKeepsOut) {
+  const auto all = explain(chain_of_a_daemon(), "content.x");
+  EXPECT_EQ(all[0].plugin.reason, "no disk");
+  EXPECT_THAT(all[0].needed_by, ElementsAre("metadata.x"));
+}
+
+TEST(Graph, ABlockedPluginDoesNotRepeatAnothersReason) {
+  const std::string text = graph_text(chain_of_a_daemon());
+  EXPECT_THAT(text, HasSubstr("metadata.x: blocked\n  content (one): none of content.x\n"));
+  EXPECT_THAT(text, HasSubstr("content.x: skipped: no disk\n"));
+  EXPECT_THAT(text, Not(HasSubstr("which is not there")));
+}
+
+}  // namespace
+}  // namespace berth::ctl
