@@ -12,6 +12,7 @@ void describe(CLI::App& app, berth::ctl::Action* action) {
   plugin->require_subcommand(1);
   berth::ctl::add_inspect(*plugin, action);
   berth::ctl::add_graph(*plugin, action);
+  berth::ctl::add_new(*plugin, action);
   berth::ctl::add_why(*plugin, action);
 }
 

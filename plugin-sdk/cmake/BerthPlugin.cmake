@@ -35,11 +35,41 @@ function(berth_add_plugin name)
     target_link_options(${name} PRIVATE "LINKER:--no-undefined")
   endif()
   set_target_properties(${name} PROPERTIES
-    PREFIX "" CXX_VISIBILITY_PRESET hidden C_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+    PREFIX "" SKIP_BUILD_RPATH ON INSTALL_RPATH ""  # what the host has loaded is there; the rest comes from the system
+    CXX_VISIBILITY_PRESET hidden C_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
     LINK_DEPENDS "${BERTH_SDK_CMAKE_DIR}/plugin.map")
   if(BERTH_PLUGIN_OUTPUT_DIRECTORY)
     set_target_properties(${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${BERTH_PLUGIN_OUTPUT_DIRECTORY}")
   endif()
+endfunction()
+
+# berth_add_services(NAME file.proto...)
+#
+# A static library NAME of the messages (x.pb.h) and of the server classes and clients (x.berth.h) of .proto files of the
+# plugin's own. Files are named relative to the calling folder, and so included: proto/hello/v1/hello.proto gives
+# "proto/hello/v1/hello.berth.h". Choose names that no other plugin has: protobuf knows each file of a process by its name, and
+# ends the process where two differ. Files of containerd's and Berth's API can be imported; link Berth::api_services then.
+function(berth_add_services name)
+  set(gen "${CMAKE_CURRENT_BINARY_DIR}/${name}")
+  file(MAKE_DIRECTORY "${gen}")
+  set(sources)
+  foreach(proto IN LISTS ARGN)
+    string(REGEX REPLACE "\\.proto$" "" stem "${proto}")
+    add_custom_command(OUTPUT "${gen}/${stem}.pb.cc" "${gen}/${stem}.pb.h" "${gen}/${stem}.berth.h"
+      COMMAND protobuf::protoc "--proto_path=${CMAKE_CURRENT_SOURCE_DIR}" "--proto_path=${BERTH_API_DIR}" "--cpp_out=${gen}"
+              "--plugin=protoc-gen-berth=$<TARGET_FILE:Berth::protoc-gen-berth>" "--berth_out=${gen}" "${proto}"
+      WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"
+      DEPENDS "${proto}" Berth::protoc-gen-berth
+      COMMENT "Generating the services of ${proto}"
+      VERBATIM)
+    list(APPEND sources "${gen}/${stem}.pb.cc" "${gen}/${stem}.berth.h")
+  endforeach()
+  add_library(${name} STATIC ${sources})
+  target_include_directories(${name} SYSTEM PUBLIC "${gen}")
+  target_compile_options(${name} PRIVATE -w)
+  target_link_libraries(${name} PUBLIC Berth::sdk protobuf::libprotobuf)
+  set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON
+    CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
 endfunction()
 
 # berth_embed_descriptors(file.proto NAME)
@@ -49,12 +79,35 @@ endfunction()
 function(berth_embed_descriptors proto name)
   set(file "${CMAKE_CURRENT_BINARY_DIR}/${name}.h")
   get_filename_component(proto "${proto}" ABSOLUTE)
+  set(protoc "$<TARGET_FILE:protobuf::protoc>")
+  if(NOT TARGET protobuf::protoc)  # a project in C; protobuf-c's compiler is a protoc, too
+    find_program(BERTH_PROTOC NAMES protoc protoc-c REQUIRED)
+    set(protoc "${BERTH_PROTOC}")
+  endif()
   add_custom_command(OUTPUT "${file}"
-    COMMAND "${CMAKE_COMMAND}" -D "PROTOC=$<TARGET_FILE:protobuf::protoc>" -D "PROTO=${proto}" -D "NAME=${name}"
+    COMMAND "${CMAKE_COMMAND}" -D "PROTOC=${protoc}" -D "PROTO=${proto}" -D "NAME=${name}"
             -D "OUT=${file}" -P "${BERTH_SDK_CMAKE_DIR}/embed_descriptors.cmake"
     DEPENDS "${proto}" "${BERTH_SDK_CMAKE_DIR}/embed_descriptors.cmake"
     COMMENT "Embedding the descriptors of ${proto}"
     VERBATIM)
+endfunction()
+
+# berth_test_plugin(NAME [LEVEL level] [ARGS word...])
+#
+# A test plugin-NAME: `berthctl plugin validate` with the conformance kit of the plugin's type, in a process per case. LEVEL is
+# loads, serves or hostile (all three, the default). Needs berthctl; kits that mount need root and are skipped without it.
+function(berth_test_plugin name)
+  cmake_parse_arguments(arg "" "LEVEL" "ARGS" ${ARGN})
+  if(NOT arg_LEVEL)
+    set(arg_LEVEL hostile)
+  endif()
+  find_program(BERTHCTL berthctl HINTS "${BERTH_BIN_DIR}")
+  if(NOT BERTHCTL)
+    message(STATUS "berth_test_plugin(${name}): berthctl is not installed, the plugin is not validated")
+    return()
+  endif()
+  add_test(NAME "plugin-${name}"
+    COMMAND "${BERTHCTL}" plugin validate "$<TARGET_FILE:${name}>" --level "${arg_LEVEL}" ${arg_ARGS})
 endfunction()
 
 # berth_install_plugin(NAME [SUMMARY text])

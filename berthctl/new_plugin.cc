@@ -1,0 +1,178 @@
+#include "new_plugin.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <set>
+
+#include "command.h"
+
+namespace berth::ctl {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kLongestName = 48;
+
+/// Words that C, C++, Rust or protobuf keep for themselves, as far as a name could be one.
+const std::set<std::string_view> kTaken = {
+    "alignas",  "alignof", "and",       "asm",      "async",    "auto",      "await",
+    "bool",     "break",   "case",      "catch",    "char",     "class",     "compl",
+    "concept",  "const",   "continue",  "crate",    "decltype", "default",   "delete",
+    "do",       "double",  "dyn",       "else",     "enum",     "explicit",  "export",
+    "extern",   "false",   "float",     "fn",       "for",      "friend",    "goto",
+    "if",       "impl",    "import",    "in",       "inline",   "int",       "let",
+    "long",     "loop",    "main",      "match",    "message",  "mod",       "move",
+    "mut",      "mutable", "namespace", "new",      "noexcept", "not",       "nullptr",
+    "operator", "option",  "or",        "package",  "private",  "protected", "pub",
+    "public",   "ref",     "register",  "requires", "return",   "self",      "service",
+    "short",    "signed",  "sizeof",    "static",   "std",      "struct",    "super",
+    "switch",   "syntax",  "template",  "test",     "this",     "thread",    "throw",
+    "trait",    "true",    "try",       "type",     "typedef",  "typeid",    "typename",
+    "union",    "unsafe",  "unsigned",  "use",      "using",    "virtual",   "void",
+    "volatile", "where",   "while",     "xor",      "yield",    "berth",     "containerd",
+    "google"};
+
+std::string ident_of(std::string name) {
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+Status check_name(const std::string& name) {
+  const auto fits = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  };
+  const std::string attempt = "make plugin \"" + name + "\": ";
+  if (name.size() < 2 || name.size() > kLongestName || name[0] < 'a' || name[0] > 'z' ||
+      !std::all_of(name.begin(), name.end(), fits) ||
+      ident_of(name).find("__") != std::string::npos || ident_of(name).back() == '_') {
+    return invalid_argument(attempt + "a name has 2 to " + std::to_string(kLongestName) +
+                            " small letters, digits and single - or _ between them, and begins "
+                            "with a letter");
+  }
+  if (kTaken.contains(ident_of(name))) {
+    return invalid_argument(attempt +
+                            "that is a word of a programming language or of Berth: choose another");
+  }
+  return {};
+}
+
+std::map<std::string, std::string> placeholders(const std::string& name) {
+  const std::string ident = ident_of(name);
+  std::string camel;
+  bool upper = true;
+  for (const char c : ident) {
+    if (c == '_') {
+      upper = true;
+      continue;
+    }
+    camel += upper ? static_cast<char>(std::toupper(static_cast<unsigned char>(c))) : c;
+    upper = false;
+  }
+  std::string capitals = ident;
+  for (char& c : capitals) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return {{"@name@", name}, {"@ident@", ident}, {"@Class@", camel}, {"@IDENT@", capitals}};
+}
+
+std::string filled_in(std::string text, const std::map<std::string, std::string>& words) {
+  for (const auto& [word, value] : words) {
+    for (size_t at = 0; (at = text.find(word, at)) != std::string::npos; at += value.size()) {
+      text.replace(at, word.size(), value);
+    }
+  }
+  return text;
+}
+
+Status write_file(const fs::path& from, const fs::path& to,
+                  const std::map<std::string, std::string>& words) {
+  std::error_code error;
+  fs::create_directories(to.parent_path(), error);
+  if (error) return errno_status(error.value(), "make directory " + to.parent_path().string());
+  std::ifstream in(from, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  if (!in) return errno_status(errno, "read template " + from.string());
+  std::ofstream out(to, std::ios::binary);
+  out << filled_in(text, words) << std::flush;
+  if (!out) return errno_status(errno, "write " + to.string());
+  return {};
+}
+
+struct Options {
+  NewPlugin wanted;
+};
+
+int run(const Options& options) {
+  const auto made = make_plugin(options.wanted, templates_folder());
+  if (!made.ok()) {
+    std::fprintf(stderr, "berthctl: %s\n", made.status().message().c_str());
+    return made.status().code() == Code::kInvalidArgument ? kWrongUse : kNo;
+  }
+  std::printf("%s: see its README.md for how to build, test and run it\n", made->c_str());
+  return 0;
+}
+
+}  // namespace
+
+std::string templates_folder() {
+  std::error_code error;
+  const fs::path self = fs::read_symlink("/proc/self/exe", error);
+  const fs::path beside = self.parent_path().parent_path() / "share/berth/templates";
+  return fs::is_directory(beside, error) ? beside.string() : BERTH_TEMPLATES;
+}
+
+std::vector<std::string> offered(const std::string& templates) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(templates, error)) {
+    if (entry.is_directory()) names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Result<std::string> make_plugin(const NewPlugin& wanted, const std::string& templates) {
+  BERTH_RETURN_IF_ERROR(check_name(wanted.name));
+  const std::string pair = wanted.type + "-" + wanted.lang;
+  const std::vector<std::string> all = offered(templates);
+  if (std::find(all.begin(), all.end(), pair) == all.end()) {
+    std::string list;
+    for (const std::string& one : all) list += (list.empty() ? "" : ", ") + one;
+    return unimplemented("make a " + wanted.type + " in " + wanted.lang +
+                         ": there is no template in " + templates +
+                         (list.empty() ? "" : "; there are " + list));
+  }
+  const fs::path to = wanted.directory.empty() ? wanted.name : wanted.directory;
+  std::error_code error;
+  if (fs::exists(to, error) && !(fs::is_directory(to, error) && fs::is_empty(to, error))) {
+    return already_exists("make plugin " + wanted.name + ": " + to.string() +
+                          " is there and not an empty folder: give another --directory");
+  }
+  const auto words = placeholders(wanted.name);
+  const fs::path from = fs::path(templates) / pair;
+  for (const auto& entry : fs::recursive_directory_iterator(from)) {
+    if (!entry.is_regular_file()) continue;
+    const std::string relative = filled_in(fs::relative(entry.path(), from).string(), words);
+    BERTH_RETURN_IF_ERROR(write_file(entry.path(), to / relative, words));
+  }
+  return to.string();
+}
+
+void add_new(CLI::App& plugin, Action* action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = plugin.add_subcommand(
+      "new", "make a folder with a plugin that builds, passes its tests and runs");
+  command->add_option("name", options->wanted.name, "id of the plugin")->required();
+  command->add_option("--type", options->wanted.type, "what it shall be")
+      ->required()
+      ->check(CLI::IsMember({"snapshotter", "content", "differ", "runtime", "service"}));
+  command->add_option("--lang", options->wanted.lang, "the language")
+      ->required()
+      ->check(CLI::IsMember({"cpp", "c", "rust"}));
+  command->add_option("--directory", options->wanted.directory,
+                      "the folder to make (default: the name)");
+  on_chosen(command, action, options, run);
+}
+
+}  // namespace berth::ctl

@@ -1,0 +1,81 @@
+// What can go wrong before a compiler sees anything. That what is made builds and runs is tested in
+// tests/authors.
+#include "new_plugin.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+namespace berth::ctl {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+class New : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path().string() + "/berth-new.XXXXXX";
+    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  Result<std::string> make(const std::string& name, const std::string& type = "service",
+                           const std::string& lang = "cpp") const {
+    return make_plugin({type, lang, name, folder_ + "/made"}, TEMPLATES);
+  }
+
+  std::string folder_;
+};
+
+TEST_F(New, FillsInEveryPlaceholderInNamesAndTexts) {
+  for (const std::string& pair : offered(TEMPLATES)) {
+    const size_t dash = pair.find('-');
+    fs::remove_all(folder_ + "/made");
+    const auto made = make("my-first2", pair.substr(0, dash), pair.substr(dash + 1));
+    ASSERT_TRUE(made.ok()) << made.status().message();
+    bool has_readme = false, has_manifest = false;
+    for (const auto& entry : fs::recursive_directory_iterator(*made)) {
+      EXPECT_EQ(entry.path().string().find('@'), std::string::npos) << entry.path();
+      if (!entry.is_regular_file()) continue;
+      has_readme = has_readme || entry.path().filename() == "README.md";
+      has_manifest = has_manifest || entry.path().filename() == "plugin.toml";
+      std::ifstream file(entry.path());
+      const std::string text{std::istreambuf_iterator<char>(file), {}};
+      EXPECT_EQ(text.find('@'), std::string::npos) << entry.path();
+      EXPECT_FALSE(text.empty()) << entry.path();
+    }
+    EXPECT_TRUE(has_readme && has_manifest) << pair;
+  }
+  EXPECT_THAT(offered(TEMPLATES), Contains("service-cpp"));
+}
+
+TEST_F(New, RefusesNamesThatCannotBeOne) {
+  for (const char* name : {"", "x", "Big", "9lives", "-a", "a-", "a--b", "a.b", "a/b", "../a",
+                           "über", "a b", "class", "berth", "a_-b"}) {
+    EXPECT_EQ(make(name).status().code(), Code::kInvalidArgument) << name;
+  }
+  EXPECT_FALSE(fs::exists(folder_ + "/made"));
+  EXPECT_TRUE(make("a2-b_c").ok());
+}
+
+TEST_F(New, RefusesWhatHasNoTemplateAndSaysWhatHas) {
+  const auto made = make("mine", "snapshotter", "cobol");
+  EXPECT_EQ(made.status().code(), Code::kUnimplemented);
+  EXPECT_THAT(made.status().message(), HasSubstr("service-cpp"));
+}
+
+TEST_F(New, NeverWritesOverAnything) {
+  fs::create_directory(folder_ + "/made");
+  ASSERT_TRUE(make("mine").ok()) << "an empty folder will do";
+  const auto again = make("mine");
+  EXPECT_EQ(again.status().code(), Code::kAlreadyExists);
+  EXPECT_THAT(again.status().message(), HasSubstr(folder_ + "/made is there"));
+}
+
+}  // namespace
+}  // namespace berth::ctl

@@ -1,0 +1,382 @@
+//! berth/abi.h in Rust, as far as a service with unary methods needs it, and the trampolines that let
+//! nothing unwind into the daemon. The numbers in brackets are the rules in abi.h.
+#![allow(dead_code)]
+
+use std::ffi::c_void;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::ptr;
+
+pub const ABI_MAJOR: u32 = 0;
+pub const ABI_MINOR: u32 = 1; // the least minor of the host that will do
+
+// -- the structs of abi.h: same order, same sizes ----------------------------------------------------
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Str {
+    data: *const u8,
+    size: u32,
+    spare: u32,
+}
+
+pub const fn text(text: &'static str) -> Str {
+    Str { data: text.as_ptr(), size: text.len() as u32, spare: 0 }
+}
+
+impl Str {
+    fn borrow(text: &str) -> Str {
+        Str { data: text.as_ptr(), size: text.len() as u32, spare: 0 }
+    }
+    /// What the host says is UTF-8; what is not reads as empty.
+    unsafe fn get<'a>(self) -> &'a str {
+        if self.size == 0 {
+            return "";
+        }
+        std::str::from_utf8(std::slice::from_raw_parts(self.data, self.size as usize)).unwrap_or("")
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Bytes {
+    data: *const c_void,
+    size: u64,
+    release: Option<unsafe extern "C" fn(*mut c_void)>,
+    owner: *mut c_void,
+    spare: u64,
+}
+
+#[repr(C)]
+struct Message {
+    body: Bytes,
+    fds: *const i32,
+    fd_count: u32,
+    spare: u32,
+}
+
+#[repr(C)]
+struct RawStatus {
+    code: i32,
+    spare: u32,
+    message: Str,
+    details: Str,
+}
+
+#[repr(C)]
+pub struct Method {
+    name: Str,
+    flags: u32,
+    spare: u32,
+}
+
+/// A unary method that may block.
+pub const fn method(name: &'static str) -> Method {
+    Method { name: text(name), flags: 0, spare: 0 }
+}
+
+pub enum RawSelf {}
+pub enum RawCall {}
+
+/// The head of berth_host. Later slots are not used here and need not be named: tables only grow.
+#[repr(C)]
+pub struct HostTable {
+    struct_size: u32,
+    abi_major: u32,
+    abi_minor: u32,
+    spare: u32,
+    property: unsafe extern "C" fn(*mut RawSelf, Str) -> Str,
+    config: unsafe extern "C" fn(*mut RawSelf, Str) -> Str,
+    log: unsafe extern "C" fn(*mut RawSelf, u32, Str, *const c_void, u32),
+    fail: unsafe extern "C" fn(*mut RawSelf, *const RawStatus),
+    alloc: unsafe extern "C" fn(u64) -> *mut c_void,
+    dealloc: unsafe extern "C" fn(*mut c_void),
+    spawn: *const c_void,
+    unhealthy: *const c_void,
+    bound: *const c_void,
+    connect: *const c_void,
+    target_property: *const c_void,
+    resolve: *const c_void,
+    header: unsafe extern "C" fn(*const RawCall, Str) -> Str,
+    headers: *const c_void,
+    deadline: unsafe extern "C" fn(*const RawCall) -> i64,
+    cancelled: unsafe extern "C" fn(*const RawCall) -> i32,
+    on_cancel: *const c_void,
+    peer: *const c_void,
+    request: unsafe extern "C" fn(*const RawCall) -> Bytes,
+    recv: *const c_void,
+    send: *const c_void,
+    on_ready: *const c_void,
+    finish: unsafe extern "C" fn(*mut RawCall, *const RawStatus, *const Message),
+}
+
+#[repr(C)]
+pub struct ServiceTable {
+    struct_size: u32,
+    method_count: u32,
+    name: Str,
+    methods: *const Method,
+    descriptors: Bytes,
+}
+
+#[repr(C)]
+pub struct PluginTable {
+    struct_size: u32,
+    service_count: u32,
+    kind: Str,
+    id: Str,
+    services: *const *const ServiceTable,
+    probe: Option<unsafe extern "C" fn(*const HostTable, *mut RawSelf) -> i32>,
+    init: unsafe extern "C" fn(*const HostTable, *mut RawSelf, *mut *mut c_void) -> i32,
+    start: Option<unsafe extern "C" fn(*mut c_void) -> i32>,
+    handle: unsafe extern "C" fn(*mut c_void, u32, u32, *mut RawCall),
+    stop: Option<unsafe extern "C" fn(*mut c_void, i64)>,
+}
+
+#[repr(C)]
+pub struct Module {
+    struct_size: u32,
+    abi_major: u32,
+    abi_minor: u32,
+    plugin_count: u32,
+    plugins: *const *const PluginTable,
+}
+
+// -- what a plugin sees ------------------------------------------------------------------------------
+
+/// Canonical codes, as gRPC has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Code {
+    Cancelled = 1,
+    InvalidArgument = 3,
+    NotFound = 5,
+    AlreadyExists = 6,
+    PermissionDenied = 7,
+    ResourceExhausted = 8,
+    FailedPrecondition = 9,
+    Unimplemented = 12,
+    Internal = 13,
+    Unavailable = 14,
+}
+
+#[derive(Debug)]
+pub struct Status {
+    pub code: Code,
+    pub message: String,
+}
+
+impl Status {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Status { code, message: message.into() }
+    }
+
+    fn raw(&self) -> RawStatus {
+        RawStatus { code: self.code as i32, spare: 0, message: Str::borrow(&self.message), details: text("") }
+    }
+}
+
+/// This instance, as the host knows it. Both pointers live for ever.
+#[derive(Clone, Copy)]
+pub struct Host {
+    table: &'static HostTable,
+    this: *mut RawSelf,
+}
+
+impl Host {
+    /// A configuration value by dotted path, as text; empty when absent.
+    pub fn config(&self, path: &str) -> String {
+        unsafe { (self.table.config)(self.this, Str::borrow(path)).get() }.to_string()
+    }
+
+    /// "uri", "root", "state", …
+    pub fn property(&self, name: &str) -> String {
+        unsafe { (self.table.property)(self.this, Str::borrow(name)).get() }.to_string()
+    }
+
+    pub fn info(&self, line: &str) {
+        unsafe { (self.table.log)(self.this, 2, Str::borrow(line), ptr::null(), 0) }
+    }
+}
+
+/// A call that is not finished; request and headers are borrowed from it [1].
+pub struct Call<'a> {
+    table: &'a HostTable,
+    raw: *mut RawCall,
+}
+
+impl Call<'_> {
+    pub fn request(&self) -> &[u8] {
+        let bytes = unsafe { (self.table.request)(self.raw) };
+        if bytes.size == 0 {
+            return &[];
+        }
+        unsafe { std::slice::from_raw_parts(bytes.data as *const u8, bytes.size as usize) }
+    }
+
+    pub fn header(&self, key: &str) -> &str {
+        unsafe { (self.table.header)(self.raw, Str::borrow(key)).get() }
+    }
+
+    pub fn cancelled(&self) -> bool {
+        unsafe { (self.table.cancelled)(self.raw) != 0 }
+    }
+
+    /// Exactly once [3].
+    fn finish(self, answer: Result<Vec<u8>, Status>) {
+        let refuse = |status: &Status| unsafe { (self.table.finish)(self.raw, &status.raw(), ptr::null()) };
+        let response = match answer {
+            Ok(response) => response,
+            Err(status) => return refuse(&status),
+        };
+        let memory = unsafe { (self.table.alloc)(response.len().max(1) as u64) };
+        if memory.is_null() {
+            return refuse(&Status::new(Code::ResourceExhausted, "no memory for the response"));
+        }
+        unsafe { ptr::copy_nonoverlapping(response.as_ptr(), memory as *mut u8, response.len()) };
+        let body = Bytes {
+            data: memory,
+            size: response.len() as u64,
+            release: Some(self.table.dealloc),
+            owner: memory,
+            spare: 0,
+        };
+        let message = Message { body, fds: ptr::null(), fd_count: 0, spare: 0 };
+        unsafe { (self.table.finish)(self.raw, ptr::null(), &message) };
+    }
+}
+
+/// One plugin with one service of unary methods.
+pub trait Plugin: Sized + Send + Sync + 'static {
+    const TYPE: &'static str;
+    const ID: &'static str;
+    const SERVICE: &'static str;
+    const METHODS: &'static [Method];
+    const DESCRIPTORS: &'static [u8];
+
+    fn create(host: &Host) -> Result<Self, Status>;
+    /// `method` is an index into METHODS. Returns the response on the wire form.
+    fn call(&self, method: u32, call: &Call) -> Result<Vec<u8>, Status>;
+}
+
+// -- the trampolines ---------------------------------------------------------------------------------
+
+struct Instance<P> {
+    host: Host,
+    plugin: P,
+}
+
+fn panicked(what: Box<dyn std::any::Any + Send>) -> Status {
+    let text = what.downcast_ref::<&str>().map(|text| text.to_string());
+    let text = text.or_else(|| what.downcast_ref::<String>().cloned());
+    Status::new(Code::Internal, format!("panic: {}", text.unwrap_or_default()))
+}
+
+unsafe extern "C" fn init<P: Plugin>(host: *const HostTable, this: *mut RawSelf, out: *mut *mut c_void) -> i32 {
+    let host = Host { table: &*host, this };
+    match catch_unwind(|| P::create(&host)).unwrap_or_else(|what| Err(panicked(what))) {
+        Ok(plugin) => {
+            // Never freed: a plugin is not unloaded, and late calls may still arrive [11].
+            *out = Box::into_raw(Box::new(Instance { host, plugin })) as *mut c_void;
+            0
+        }
+        Err(status) => {
+            (host.table.fail)(this, &status.raw());
+            status.code as i32
+        }
+    }
+}
+
+unsafe extern "C" fn handle<P: Plugin>(instance: *mut c_void, _service: u32, method: u32, raw: *mut RawCall) {
+    let instance = &*(instance as *const Instance<P>);
+    let call = Call { table: instance.host.table, raw };
+    let answer = catch_unwind(AssertUnwindSafe(|| instance.plugin.call(method, &call)));
+    call.finish(answer.unwrap_or_else(|what| Err(panicked(what))));
+}
+
+/// Statics that hold pointers to other statics; nobody writes them.
+#[repr(transparent)]
+pub struct Shared<T>(pub T);
+unsafe impl<T> Sync for Shared<T> {}
+
+pub const fn service<P: Plugin>() -> ServiceTable {
+    ServiceTable {
+        struct_size: std::mem::size_of::<ServiceTable>() as u32,
+        method_count: P::METHODS.len() as u32,
+        name: text(P::SERVICE),
+        methods: P::METHODS.as_ptr(),
+        descriptors: Bytes {
+            data: P::DESCRIPTORS.as_ptr() as *const c_void,
+            size: P::DESCRIPTORS.len() as u64,
+            release: None,
+            owner: ptr::null_mut(),
+            spare: 0,
+        },
+    }
+}
+
+pub const fn plugin<P: Plugin>(services: *const *const ServiceTable) -> PluginTable {
+    PluginTable {
+        struct_size: std::mem::size_of::<PluginTable>() as u32,
+        service_count: 1,
+        kind: text(P::TYPE),
+        id: text(P::ID),
+        services,
+        probe: None,
+        init: init::<P>,
+        start: None,
+        handle: handle::<P>,
+        stop: None,
+    }
+}
+
+pub const fn module(plugins: *const *const PluginTable) -> Module {
+    Module {
+        struct_size: std::mem::size_of::<Module>() as u32,
+        abi_major: ABI_MAJOR,
+        abi_minor: ABI_MINOR,
+        plugin_count: 1,
+        plugins,
+    }
+}
+
+/// The ELF note in which tools and the daemon find plugin.toml without running the plugin.
+#[repr(C, align(4))]
+pub struct Note<const N: usize> {
+    pub name_size: u32,
+    pub text_size: u32,
+    pub kind: u32,
+    pub name: [u8; 8],
+    pub text: [u8; N],
+}
+
+/// The entry symbol and the manifest of this shared object.
+macro_rules! export {
+    ($plugin:ty) => {
+        #[used]
+        #[link_section = ".note.berth.manifest"]
+        static BERTH_MANIFEST: $crate::berth::Note<{ include_bytes!("../plugin.toml").len() }> =
+            $crate::berth::Note {
+                name_size: 6,
+                text_size: include_bytes!("../plugin.toml").len() as u32,
+                kind: 1,
+                name: *b"Berth\0\0\0",
+                text: *include_bytes!("../plugin.toml"),
+            };
+        static BERTH_SERVICE: $crate::berth::Shared<$crate::berth::ServiceTable> =
+            $crate::berth::Shared($crate::berth::service::<$plugin>());
+        static BERTH_SERVICES: $crate::berth::Shared<[*const $crate::berth::ServiceTable; 1]> =
+            $crate::berth::Shared([&BERTH_SERVICE.0]);
+        static BERTH_PLUGIN: $crate::berth::Shared<$crate::berth::PluginTable> =
+            $crate::berth::Shared($crate::berth::plugin::<$plugin>(BERTH_SERVICES.0.as_ptr()));
+        static BERTH_PLUGINS: $crate::berth::Shared<[*const $crate::berth::PluginTable; 1]> =
+            $crate::berth::Shared([&BERTH_PLUGIN.0]);
+        static BERTH_MODULE: $crate::berth::Shared<$crate::berth::Module> =
+            $crate::berth::Shared($crate::berth::module(BERTH_PLUGINS.0.as_ptr()));
+
+        #[no_mangle]
+        pub extern "C" fn berth_plugin_entry_v0() -> *const $crate::berth::Module {
+            &BERTH_MODULE.0
+        }
+    };
+}
+pub(crate) use export;
