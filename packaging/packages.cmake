@@ -72,6 +72,11 @@ berth_package(shim berth-shim
   DESCRIPTION "A small containerd-shim-runc-v2 in one static program. It looks after a
 container while daemons come and go."
   RECOMMENDS "runc | crun")
+berth_package(ctl berthctl
+  SUMMARY "container daemon made of plugins: looking at plugins, and beginning new ones"
+  DESCRIPTION "What a plugin file says of itself, which plugins need one another, and why
+one is not there; templates for plugins in several languages."
+  SUGGESTS "berth-dev")
 berth_package(dev berth-dev
   SUMMARY "container daemon made of plugins: headers and tools for plugin authors"
   DESCRIPTION "What a plugin is built with: the ABI, the C++ facade, the generator of

@@ -7,6 +7,7 @@ says so, and everything else works.
 import glob
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ MAKE_IMAGE = os.path.join(HERE, "..", "integration", "make_image.py")
 IMAGE = "docker.io/library/busybox:latest"
 PACKAGES = {}
 
-HOST = ["berth", "libberth-api0"]
+HOST = ["berth", "libberth-api0", "berthctl"]
 WITHOUT_RUNTIME = HOST + ["berth-plugin-" + name for name in
                           ("content", "metadata", "gc", "events", "services", "diff-walking", "snapshot-overlay")]
 STANDARD = WITHOUT_RUNTIME + ["berth-plugin-runtime-runc", "berth-shim", "berth-plugins-standard"]
@@ -155,6 +156,8 @@ class SetsTest(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         # Who is missing, and not only that something is.
         self.assertIn("io.containerd.runtime.v2", done.stdout)
+        why = system.run("berthctl", "plugin", "why", "io.containerd.grpc.v1.tasks", "--address", "/run/berth/berth.sock", check=False)
+        self.assertIn("io.containerd.runtime.v2", why.stdout)
         system.end()
 
     def test_the_usual_set_runs_a_container(self):
@@ -204,6 +207,62 @@ class SetsTest(unittest.TestCase):
         system.end()
         system.run("dpkg", "--purge", *PACKAGES)
         self.assertEqual(system.run("sh", "-c", "ls -d /usr/bin/berthd /usr/lib/*/berth /etc/berth/* 2>/dev/null", check=False).stdout, "")
+
+
+THIRD_PARTY = {
+    "control": """Source: greeter
+Section: admin
+Priority: optional
+Maintainer: Somebody <somebody@example.org>
+Build-Depends: debhelper-compat (= 13), dh-sequence-berth, cmake
+Standards-Version: 4.6.2
+
+Package: berth-plugin-greeter
+Architecture: any
+Depends: ${misc:Depends}, ${shlibs:Depends}, ${berth:Depends}
+Recommends: ${berth:Recommends}
+Suggests: ${berth:Suggests}
+Provides: ${berth:Provides}
+Description: greets
+ A plugin that nobody of Berth knows.
+""",
+    "changelog": """greeter (1.0) unstable; urgency=medium
+
+  * First.
+
+ -- Somebody <somebody@example.org>  Thu, 26 Nov 2026 12:00:00 +0000
+""",
+    "rules": """#!/usr/bin/make -f
+%:
+\tdh $@ --buildsystem=cmake
+override_dh_auto_test:
+""",
+}
+
+
+class ThirdPartyTest(unittest.TestCase):
+    """A plugin of somebody else, begun with berthctl and packaged with dh_berth, against the installed packages alone."""
+
+    def test_it_is_built_packaged_installed_and_served(self):
+        for program in ("dh", "cmake", "protoc-c"):
+            if shutil.which(program) is None:
+                self.skipTest(program + " is not installed")
+        with System() as system:
+            system.install(*HOST, "berth-dev")
+            system.run("sh", "-c", "cd /tmp && berthctl plugin new --type service --lang c greeter && mkdir greeter/debian")
+            for name, text in THIRD_PARTY.items():
+                system.run("sh", "-c", 'printf %s "$2" >"/tmp/greeter/debian/$1" && chmod +x /tmp/greeter/debian/rules 2>/dev/null || true',
+                           "sh", name, text)
+            system.run("sh", "-c", "cd /tmp/greeter && dpkg-buildpackage -b -us -uc")
+            package = system.run("sh", "-c", "ls /tmp/berth-plugin-greeter_1.0_*.deb").stdout.strip()
+            relations_of = system.run("dpkg-deb", "-f", package, "Depends", "Provides").stdout
+            self.assertIn(field("berth", "Provides").replace("(=", "(>="), relations_of)
+            self.assertRegex(relations_of, r"Provides: .*berth-[a-z0-9.]*\.greeter \(= ")
+            system.run("dpkg", "-i", package)
+            system.begin()
+            self.assertEqual(system.plugins()["greeter"], "ok")
+            self.assertIn("greeter", system.run("berthctl", "plugin", "why", "io.containerd.grpc.v1.greeter", "--address", "/run/berth/berth.sock").stdout)
+            system.end()
 
 
 def main():
