@@ -92,7 +92,7 @@ Result<KnownPlugins> look_at_files(const std::string& config_file, const std::st
   auto& plugins = *new lifecycle::PluginSet(config, facts);
   const auto& router = *new rpc::Router;
   std::vector<config::Diagnostic> diagnostics = config.diagnostics();
-  plugins.resolve(builtin::make_builtins(plugins, router, config.values().root).services,
+  plugins.resolve(builtin::make_builtins(plugins, router, config, &diagnostics).services,
                   &diagnostics);
   KnownPlugins known;
   Context context;

@@ -119,7 +119,8 @@ class Daemon {
     set_oom_score(values.oom_score);
 
     std::vector<config::Diagnostic> diagnostics = config_.diagnostics();
-    const builtin::Builtins builtins = builtin::make_builtins(plugins_, router_, values.root);
+    const builtin::Builtins builtins =
+        builtin::make_builtins(plugins_, router_, config_, &diagnostics);
     health_ = builtins.health;
     plugins_.resolve(builtins.services, &diagnostics);
     report(diagnostics, options_.strict);

@@ -69,7 +69,7 @@ int check_config(const berth::config::Config& config) {
   auto& plugins = *new berth::lifecycle::PluginSet(config, facts);
   const auto& router = *new berth::rpc::Router;
   std::vector<berth::config::Diagnostic> diagnostics = config.diagnostics();
-  plugins.resolve(berth::builtin::make_builtins(plugins, router, config.values().root).services,
+  plugins.resolve(berth::builtin::make_builtins(plugins, router, config, &diagnostics).services,
                   &diagnostics);
   const auto problems = plugins.problems();
   for (const auto& one : diagnostics) std::fprintf(stderr, "%s\n", one.to_string().c_str());

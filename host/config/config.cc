@@ -124,10 +124,11 @@ class Extractor {
       proxy.id = name.str();
       for (const auto& [key, value] : *one) {
         const std::string_view k = key.str();
-        std::string* into = k == "type"       ? &proxy.type
-                            : k == "address"  ? &proxy.address
-                            : k == "platform" ? &proxy.platform
-                                              : nullptr;
+        std::string* into = k == "type"        ? &proxy.type
+                            : k == "address"   ? &proxy.address
+                            : k == "platform"  ? &proxy.platform
+                            : k == "namespace" ? &proxy.ns
+                                               : nullptr;
         if (k == "exports" && value.is_table()) continue;
         if (into != nullptr && value.is_string()) {
           *into = value.as_string()->get();
@@ -146,9 +147,9 @@ class Extractor {
               node, "[proxy_plugins." + proxy.id + "] has no \"" + std::string(key) + "\""));
         }
       }
-      diagnostics_->push_back(diagnostic_at(
-          node, "[proxy_plugins." + proxy.id +
-                    "] has no effect: this version of berthd connects to no proxy plugins"));
+      const Diagnostic place = diagnostic_at(node, "");
+      proxy.file = place.file;
+      proxy.line = place.line;
       list.push_back(std::move(proxy));
     }
     return list;

@@ -30,7 +30,11 @@ struct Listener {
 
 struct ProxyPlugin {
   std::string id, type, address, platform;
+  std::string
+      ns;  // of all calls, when the other program has namespaces of its own; empty: the caller's
   std::vector<std::string> capabilities;
+  std::string file;  // and line: where it is configured
+  uint32_t line = 0;
 };
 
 /// The values of the host's own sections, defaults filled in.

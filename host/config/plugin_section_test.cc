@@ -195,9 +195,7 @@ a = { b = [1] }
   for (const bool origin : {false, true}) {
     const std::string text = config.dump({store()}, origin);
     const Config again = load(text, "again.toml");
-    for (const Diagnostic& one : again.diagnostics()) {
-      if (one.text.find("no proxy plugins") == std::string::npos) ADD_FAILURE() << one.to_string();
-    }
+    for (const Diagnostic& one : again.diagnostics()) ADD_FAILURE() << one.to_string();
     EXPECT_EQ(again.dump({store()}, false), config.dump({store()}, false));
     EXPECT_EQ(effective(again), effective(config));
     EXPECT_EQ(again.values().root, "/imported");

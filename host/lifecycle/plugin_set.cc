@@ -26,7 +26,19 @@ void PluginSet::resolve(std::vector<Builtin> builtins,
   builtins_ = std::move(builtins);
   discovery_ = discover(config_.values().plugin_dirs, false);
   std::vector<graph::Candidate> candidates = discovery_.candidates;
-  for (const Builtin& builtin : builtins_) candidates.push_back({"", builtin.plugin, ""});
+  for (const Builtin& builtin : builtins_) {
+    if (builtin.replaces) {
+      std::erase_if(candidates, [&](const graph::Candidate& other) {
+        const bool same = other.plugin.uri() == builtin.plugin.uri();
+        if (same) {
+          spdlog::info("{} of {} is left out: the configuration puts another one in its place",
+                       other.plugin.uri(), other.file);
+        }
+        return same;
+      });
+    }
+    candidates.push_back({"", builtin.plugin, ""});
+  }
 
   graph::Decisions decisions;
   const auto& values = config_.values();

@@ -18,6 +18,7 @@ namespace berth::lifecycle {
 struct Builtin {
   manifest::Plugin plugin;
   bus::Target* target;
+  bool replaces = false;  // an installed plugin with the same URI is left out
 };
 
 /// What is known of one plugin, for introspection.

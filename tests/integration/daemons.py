@@ -53,7 +53,7 @@ class Daemon:
             command = [self.program, "--root", self.root, "--state", self.state, "--address", self.address] + self.extra
             if self.berthd_config:
                 with open(config, "w") as out:
-                    out.write("version = 2\n" + "\n".join(self.berthd_config) + "\n")
+                    out.write("version = 2\n" + "\n".join(self.berthd_config).replace("$DIR", self.folder) + "\n")
                 command += ["--config", config]
             return command
         with open(config, "w") as out:

@@ -23,7 +23,7 @@ CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE set, and $LOCAL, the flag that ctr 2
     @restart kill|term|away   end the daemon by SIGKILL or SIGTERM and start it again; away: SIGKILL and two seconds without it
     @kill-between-steps       run it on berthd once more with @restart kill before every command; nothing may change
     @berthd-only              the peer cannot do this
-    @berthd-config LINE       a line of berthd's configuration file
+    @berthd-config LINE       a line of berthd's configuration file; $DIR is the run's folder
 """
 import dataclasses
 import re
