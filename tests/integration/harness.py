@@ -10,6 +10,7 @@ Needs root. Leaves nothing behind, whatever happens.
 import argparse
 import difflib
 import functools
+import glob
 import os
 import re
 import shutil
@@ -63,6 +64,11 @@ class Run:
             # 2.x asks the transfer service for these unless told to do it itself, as 1.6 always does.
             "LOCAL": "" if client == "/usr/bin/ctr" else "--local",
         }
+        if kind == "berthd":
+            beside = os.path.dirname(program)
+            folders = [os.path.join(beside, "../plugins")] + glob.glob(os.path.join(beside, "../lib/*/berth/plugins"))
+            self.environment["PLUGINS"] = next((folder for folder in folders if os.path.isdir(folder)), "")
+            self.environment["PATH"] += ":" + beside
         if scenario.variable[0]:
             self.environment[scenario.variable[0]] = value
         self.transcript = []

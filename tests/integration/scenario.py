@@ -12,7 +12,7 @@ A scenario is a list of shell commands as a user would type them, with what has 
     >! not found              one that the error output has to match
 
 A line that ends in \\ goes on in the next. Each command runs in a shell of its own, in one scratch folder per daemon, with
-CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE set, and $LOCAL, the flag that ctr 2.x needs where 1.6 needs none. Directives come first or between commands:
+CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE set, $PLUGINS, the folder of berthd's plugins, and $LOCAL, the flag that ctr 2.x needs where 1.6 needs none. Directives come first or between commands:
 
     @title TEXT               what the scenario shows
     @client 1.6 | 2.x | any   which generations of ctr it is for (default any)

@@ -1,6 +1,7 @@
 #!/bin/sh
-# other_containerd.sh start|stop: Debian's containerd beside the daemon of the run, on $DIR/other.sock, with folders of its own. Its
-# collector would remove what it finds no reason for, and reasons are in our records only: it waits for longer than any test takes.
+# other_containerd.sh start [SOCKET]|stop: Debian's containerd beside the daemon of the run, on $DIR/other.sock, with folders of its own.
+# With SOCKET it uses the snapshotter there, as "proxied". Without, it is the one that is used: its collector would remove what it finds
+# no reason for, and reasons are in our records only, so it waits for longer than any test takes.
 set -eu
 case "$1" in
   start)
@@ -11,10 +12,12 @@ state = "$DIR/other-state"
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
 address = "$DIR/other.sock"
-[plugins."io.containerd.gc.v1.scheduler"]
-startup_delay = "100h"
-schedule_delay = "100h"
 EOF
+    if [ -n "${2:-}" ]; then
+      printf '[proxy_plugins.proxied]\ntype = "snapshot"\naddress = "%s"\n' "$2" >>"$DIR/other.toml"
+    else
+      printf '[plugins."io.containerd.gc.v1.scheduler"]\nstartup_delay = "100h"\nschedule_delay = "100h"\n' >>"$DIR/other.toml"
+    fi
     /usr/bin/containerd --config "$DIR/other.toml" >>"$DIR/other.log" 2>&1 &
     echo $! >"$DIR/other.pid"
     for _ in $(seq 200); do
