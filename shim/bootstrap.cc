@@ -2,14 +2,13 @@
 
 #include <berth/fault.h>
 #include <berth/fd.h>
+#include <berth/ttrpc/probe.h>
 #include <berth/ttrpc/server.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -25,17 +24,6 @@ namespace berth::shim {
 namespace {
 
 constexpr const char* kSocketFolder = "/run/containerd/s";
-
-bool is_alive(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return false;
-  std::copy(path.begin(), path.end(), address.sun_path);
-  const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0) return true;
-  return errno == EAGAIN;  // a full backlog is somebody's
-}
 
 // The path "/run/../run/x" and "/run/x/" name the same socket for the peer's shims, which clean it.
 std::string cleaned(std::string_view path) {
@@ -154,7 +142,7 @@ void remove_dead_socket(const std::string& bundle) {
   const auto address = read_file(bundle + "/address");
   if (!address.ok() || !address->starts_with(std::string(kUnix) + kSocketFolder)) return;
   const std::string path = address->substr(kUnix.size());
-  if (!is_alive(path)) ::unlink(path.c_str());
+  ttrpc::remove_dead_socket(path);
 }
 
 Result<std::string> start(const Arguments& arguments) {
@@ -168,7 +156,7 @@ Result<std::string> start(const Arguments& arguments) {
   const std::string id = facts.group.empty() ? arguments.id : facts.group;
   const std::string path = socket_path(arguments.address, arguments.ns, id);
   const std::string address = "unix://" + path;
-  if (is_alive(path)) {
+  if (ttrpc::is_served(path)) {
     if (facts.group.empty()) {
       return already_exists("start the shim of " + arguments.id + ": another one listens on " +
                             path);

@@ -39,7 +39,7 @@ std::string start_answer(const StartRequest& request, std::string_view address);
 /// takes connections. A container of a pod whose shim runs gets the address of that one.
 Result<std::string> start(const Arguments& arguments);
 
-/// Removes the socket that the file "address" of a bundle names, unless somebody listens there.
+/// Removes the socket that the file "address" of a bundle names, unless somebody lives behind it.
 void remove_dead_socket(const std::string& bundle);
 
 }  // namespace berth::shim

@@ -2,10 +2,10 @@
 #include "runtime.h"
 
 #include <berth/fault.h>
+#include <berth/ttrpc/probe.h>
 
 #include "containerd/events/task.pb.h"
 #include "process_record.h"
-#include "stray.h"
 
 namespace berth::runtime {
 namespace {
@@ -134,7 +134,7 @@ void TaskRuntime::drop_bundle(const Bundle& bundle) const {
 void TaskRuntime::drop_socket(const Bundle& bundle) {
   const auto bootstrap = read_bootstrap(bundle);
   if (!bootstrap.ok()) return;
-  if (const auto path = bootstrap->socket_path(); path.ok()) remove_dead_socket(*path);
+  if (const auto path = bootstrap->socket_path(); path.ok()) ttrpc::remove_dead_socket(*path);
 }
 
 TaskRuntime::Untold TaskRuntime::untold(const Bundle& bundle, const Task* task,

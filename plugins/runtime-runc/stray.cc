@@ -3,16 +3,12 @@
 #include <berth/fd.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
-#include <chrono>
 #include <filesystem>
-#include <thread>
 #include <vector>
 
 namespace berth::runtime {
@@ -46,24 +42,6 @@ size_t kill_processes_in(const std::string& bundle) {
     ::poll(&entry, 1, kEndMilliseconds);
   }
   return killed.size();
-}
-
-void remove_dead_socket(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return;
-  path.copy(address.sun_path, path.size());
-  // A process that dies closes its sockets in no particular order: that our connection has ended
-  // does not mean that nobody listens any more.
-  constexpr int kAttempts = 10;
-  for (int attempt = 1; attempt <= kAttempts; ++attempt) {
-    const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-      if (errno == ECONNREFUSED) ::unlink(path.c_str());
-      return;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
 }
 
 }  // namespace berth::runtime

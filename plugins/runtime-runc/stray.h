@@ -12,7 +12,4 @@ namespace berth::runtime {
 /// use: one that had a task may have log writers that still have something to write. Any thread.
 size_t kill_processes_in(const std::string& bundle);
 
-/// Removes the socket of a shim, unless somebody listens there. Any thread.
-void remove_dead_socket(const std::string& path);
-
 }  // namespace berth::runtime

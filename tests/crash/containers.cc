@@ -3,12 +3,14 @@
 #include <google/protobuf/empty.pb.h>
 #include <signal.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
 #include "containerd/services/containers/v1/containers.pb.h"
 #include "containerd/services/tasks/v1/tasks.pb.h"
 #include "containerd/types/runc/options/oci.pb.h"
+#include "machine.h"
 
 namespace berth::crash {
 namespace {
@@ -21,6 +23,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr uint32_t kInitStatus = 42;
 constexpr uint32_t kExecStatus = 23;
+constexpr auto kTrapPatience = seconds(10);
 constexpr auto kBurialPatience = seconds(30);
 
 json process(const std::string& script) {
@@ -43,6 +46,17 @@ std::string specification(const std::string& space, const std::string& id) {
               {"mounts", {mount("/proc", "proc"), mount("/dev", "tmpfs")}},
               {"linux", {{"cgroupsPath", "/" + space + "/" + id}, {"namespaces", namespaces}}}}
       .dump();
+}
+
+/// Whether a process is busybox and has a handler for the signal.
+bool traps(pid_t pid, int signal) {
+  const std::string folder = "/proc/" + std::to_string(pid);
+  std::error_code gone;
+  const auto program = std::filesystem::read_symlink(folder + "/exe", gone);
+  const std::string status = read_file(folder + "/status");
+  const size_t at = status.find("SigCgt:");
+  if (gone || at == std::string::npos || program.filename() != "busybox") return false;
+  return (std::stoull(status.substr(at + 7), nullptr, 16) >> (signal - 1) & 1) != 0;
 }
 
 }  // namespace
@@ -187,12 +201,11 @@ std::vector<ProcessLife> ContainerLife::live() {
     return killed();
   }
   auto asked = std::async(std::launch::async, [&] { wait_surely(init, ""); });
-  // The shell has to have set its trap; one that has not is killed by nobody, since it is pid 1.
-  std::this_thread::sleep_for(milliseconds(50));
+  await_trap();
   const bool asked_to_end = kill("", plan_.kill_all ? SIGKILL : SIGTERM, plan_.kill_all);
   ProcessLife nobody;
   if (!asked_to_end) bury(nobody);
-  // A trap that came too late.
+  // A signal that was lost with a runtime.
   while (asked.wait_for(milliseconds(300)) != std::future_status::ready) {
     (void)kill("", SIGTERM, false);
   }
@@ -200,6 +213,21 @@ std::vector<ProcessLife> ContainerLife::live() {
   if (!asked_to_end) return killed();
   if (init.unknown || !remove("")) bury(nobody);
   return processes;
+}
+
+// Before that the signal is lost, since pid 1 is killed by nobody, or ends runc's own init, which has
+// yet to become the shell, with the status 2.
+void ContainerLife::await_trap() {
+  const auto end = Clock::now() + kTrapPatience;
+  while (Clock::now() < end) {
+    api::GetRequest request;
+    request.set_container_id(plan_.id);
+    const auto state = tasks<api::GetResponse>("Get", request);
+    if (state.ok() && state.value.process().status() != containerd::v1::types::RUNNING) return;
+    if (state.ok() && traps(static_cast<pid_t>(state.value.process().pid()), SIGTERM)) return;
+    if (state.code() == grpc::StatusCode::NOT_FOUND) return;
+    std::this_thread::sleep_for(milliseconds(10));
+  }
 }
 
 void ContainerLife::bury(ProcessLife& init) {

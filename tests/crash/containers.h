@@ -63,6 +63,8 @@ class ContainerLife {
   void wait_surely(ProcessLife& process, const std::string& exec_id);
   bool kill(const std::string& exec_id, int signal, bool all);
   bool remove(const std::string& exec_id);
+  /// Until the container's shell takes SIGTERM, or there is none.
+  void await_trap();
   /// Until the task is gone.
   void bury(ProcessLife& init);
 

@@ -145,9 +145,9 @@ pid_t Daemon::pid() const {
 
 int Daemon::life() const {
   std::unique_lock lock(mutex_);
-  if (!changed_.wait_for(lock, 2 * kStartPatience, [this] { return ready_; })) {
-    throw std::runtime_error("berthd does not come back:\n" + log_end());
-  }
+  (void)changed_.wait_for(lock, 2 * kStartPatience,
+                          [this] { return ready_ || (dead_ && stopping_); });
+  if (!ready_) throw std::runtime_error("berthd does not come back:\n" + log_end());
   return life_;
 }
 

@@ -36,7 +36,8 @@ class Daemon {
   std::string fault_folder() const { return folder_ + "/faults"; }
 
   pid_t pid() const;
-  /// How often it has been started, and is ready again. Waits until it is.
+  /// How often it has been started, and is ready again. Waits until it is; throws
+  /// std::runtime_error when it does not come back.
   int life() const;
   /// kill -9; it is started again by itself.
   void kill();

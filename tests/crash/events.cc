@@ -16,14 +16,22 @@ constexpr const char* kProbe = "/crash/probe";
 }  // namespace
 
 Events::Events(const Daemon& daemon) : daemon_(daemon), thread_([this] { follow(); }) {
-  synchronize();
+  try {
+    synchronize();
+  } catch (...) {
+    end();
+    throw;
+  }
 }
 
-Events::~Events() {
+Events::~Events() { end(); }
+
+void Events::end() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
     if (reading_ != nullptr) reading_->TryCancel();
+    changed_.notify_all();
   }
   thread_.join();
 }
@@ -41,6 +49,10 @@ void Events::follow() {
       life = daemon_.life();
     } catch (const std::runtime_error&) {
       // The round tells why.
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, milliseconds(100), [this] { return stopping_; });
+      reading_ = nullptr;
+      continue;
     }
     const Client client(daemon_.address(), daemon_.space());
     const auto reader = client.subscribe(&context);

@@ -37,6 +37,7 @@ class Events {
 
  private:
   void follow();
+  void end();
 
   const Daemon& daemon_;
   mutable std::mutex mutex_;  // guards what follows
