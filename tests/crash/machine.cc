@@ -149,14 +149,40 @@ std::set<std::string> traces(const std::string& folder, const std::string& space
   return found;
 }
 
+namespace {
+
+/// Also of a run whose processes are nobody's descendants any more: what berthd starts has the name
+/// of the folder of fault points, and containers have their cgroups.
+std::set<pid_t> processes(const std::string& folder, const std::string& space) {
+  std::set<pid_t> found = descendants();
+  for (const std::string& cgroup : cgroups(space)) {
+    std::ifstream in(cgroup + "/cgroup.procs");
+    for (pid_t pid = 0; in >> pid;) found.insert(pid);
+  }
+  const std::string mark = "BERTH_FAULT_DIR=" + folder + "/";
+  for (const std::string& name : names_in("/proc")) {
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (read_file("/proc/" + name + "/environ").find(mark) != std::string::npos) {
+      found.insert(std::stoi(name));
+    }
+  }
+  return found;
+}
+
+void thaw(const std::string& cgroup) {
+  std::ofstream(cgroup + "/freezer.state") << "THAWED";  // version 1
+  std::ofstream(cgroup + "/cgroup.freeze") << "0";       // version 2
+}
+
+}  // namespace
+
 void clean_up(const std::string& folder, const std::string& space) {
   for (int attempt = 0; attempt < 100; ++attempt) {
-    std::set<pid_t> left = descendants();
-    for (const std::string& cgroup : cgroups(space)) {
-      std::ifstream in(cgroup + "/cgroup.procs");
-      for (pid_t pid = 0; in >> pid;) left.insert(pid);
-    }
+    // Those that have ended wait for nobody.
+    while (::waitpid(-1, nullptr, WNOHANG) > 0) continue;
+    const std::set<pid_t> left = processes(folder, space);
     if (left.empty()) break;
+    for (const std::string& cgroup : cgroups(space)) thaw(cgroup);
     for (const pid_t pid : left) {
       ::kill(pid, SIGKILL);
       ::kill(pid, SIGCONT);

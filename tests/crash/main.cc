@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "rounds.h"
+#include "supervisor.h"
 
 namespace berth::crash {
 namespace {
@@ -156,6 +157,22 @@ bool hide_unified_cgroup() {
   return ::mount("none", kUnified, "tmpfs", 0, nullptr) == 0;
 }
 
+int run_rounds(const Options& options, const Territory& own) {
+  Daemon daemon({BERTHD, PLUGINS, FAULTS}, own.folder, own.space);
+  try {
+    Test test(&daemon, options);
+    if (options.only.empty()) test.stopped_shim();
+    test.all_points();
+    test.random_rounds();
+    test.finish();
+  } catch (const std::exception& error) {
+    std::printf("FAILED: %s\n\nThe end of berthd's log:\n%s\n", error.what(),
+                daemon.log_end().c_str());
+    return 1;
+  }
+  return 0;
+}
+
 int run(const Options& options) {
   if (::geteuid() != 0) {
     std::printf("SKIPPED: containers need root\n");
@@ -171,20 +188,7 @@ int run(const Options& options) {
     std::printf("SKIPPED: cannot make a mount namespace for crun\n");
     return kSkipped;
   }
-  const std::string number = std::to_string(::getpid());
-  Daemon daemon({BERTHD, PLUGINS, FAULTS}, "/tmp/berth-crash-" + number, "crash-" + number);
-  try {
-    Test test(&daemon, options);
-    if (options.only.empty()) test.stopped_shim();
-    test.all_points();
-    test.random_rounds();
-    test.finish();
-  } catch (const std::exception& error) {
-    std::printf("FAILED: %s\n\nThe end of berthd's log:\n%s\n", error.what(),
-                daemon.log_end().c_str());
-    return 1;
-  }
-  return 0;
+  return supervise([&](const Territory& own) { return run_rounds(options, own); });
 }
 
 }  // namespace
