@@ -47,6 +47,22 @@ void collect(const std::string& folder, int depth, std::vector<uint32_t>* out) {
   for (const std::string& name : folders_in(folder)) collect(folder + "/" + name, depth - 1, out);
 }
 
+// In every hierarchy, there or not. "slice:prefix:name" is systemd's, which removes empty scopes
+// itself.
+std::vector<std::string> folders_of(const std::string& cgroups_path) {
+  const bool climbs = ("/" + cgroups_path + "/").find("/../") != std::string::npos;
+  if (climbs || cgroups_path.find(':') != std::string::npos ||
+      cgroups_path.find_first_not_of('/') == std::string::npos) {
+    return {};
+  }
+  const std::string path = (cgroups_path.starts_with("/") ? "" : "/") + cgroups_path;
+  std::vector<std::string> folders = {kRoot + path};
+  for (const std::string& name : folders_in(kRoot)) {
+    folders.push_back(std::string(kRoot) + "/" + name + path);
+  }
+  return folders;
+}
+
 }  // namespace
 
 std::string Cgroup::processes_folder() const {
@@ -96,26 +112,26 @@ std::vector<uint32_t> processes_of(const Cgroup& cgroup) {
   return pids;
 }
 
-// "slice:prefix:name" is systemd's, which removes empty scopes itself.
 void remove_cgroups(const std::string& cgroups_path) {
   constexpr int kAttempts = 50;
-  const bool climbs = ("/" + cgroups_path + "/").find("/../") != std::string::npos;
-  if (climbs || cgroups_path.find(':') != std::string::npos ||
-      cgroups_path.find_first_not_of('/') == std::string::npos) {
-    return;
-  }
-  const std::string path = (cgroups_path.starts_with("/") ? "" : "/") + cgroups_path;
-  std::vector<std::string> folders = {kRoot + path};
-  for (const std::string& name : folders_in(kRoot)) {
-    folders.push_back(std::string(kRoot) + "/" + name + path);
-  }
-  for (const std::string& folder : folders) {
+  for (const std::string& folder : folders_of(cgroups_path)) {
     // Processes that were killed a moment ago hold theirs until they are reaped.
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
       for (const std::string& inner : folders_in(folder)) ::rmdir((folder + "/" + inner).c_str());
       if (::rmdir(folder.c_str()) == 0 || errno != EBUSY) break;
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
+  }
+}
+
+void thaw_cgroups(const std::string& cgroups_path) {
+  for (const std::string& folder : folders_of(cgroups_path)) {
+    const auto write = [&](const char* name, const char* word) {
+      const std::string path = folder + name;
+      if (::access(path.c_str(), F_OK) == 0) (void)write_file(path, word);
+    };
+    write("/freezer.state", "THAWED");  // version 1, in one of the hierarchies
+    write("/cgroup.freeze", "0");       // version 2
   }
 }
 

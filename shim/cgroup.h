@@ -44,6 +44,8 @@ void anticipate_move();
 /// Removes the cgroups of a container from every hierarchy, as far as nobody is in them: those that
 /// `cgroups_path` of its specification names. A path that is empty or climbs names none.
 void remove_cgroups(const std::string& cgroups_path);
+/// Lets the processes in these cgroups run again: with version 1 what is frozen does not die.
+void thaw_cgroups(const std::string& cgroups_path);
 
 /// The metrics as containerd's clients know them: type and value of an Any with
 /// io.containerd.cgroups.v1.Metrics or v2.

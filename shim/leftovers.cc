@@ -60,6 +60,20 @@ void kill_processes(const std::function<bool(pid_t)>& is_one) {
   }
 }
 
+// Whether these are a command of the runtime as Runtime::run() gives it.
+bool works_on(const std::vector<std::string>& words, const std::string& root,
+              const std::string& id) {
+  size_t at = 1;
+  while (at + 1 < words.size() && (words[at] != "--root" || words[at + 1] != root)) ++at;
+  while (at < words.size() && words[at].starts_with("--")) {
+    at += words[at] == "--systemd-cgroup" ? 1 : 2;
+  }
+  if (at >= words.size()) return false;
+  // A signal comes after the id.
+  const size_t last = words.size() - (words[at] == "kill" ? 2 : 1);
+  return last > at && words[last] == id;
+}
+
 // What waits to be started holds the fifo that the runtime's `start` reads: runc's and crun's do.
 bool holds(pid_t pid, const std::string& path) {
   bool found = false;
@@ -75,17 +89,13 @@ bool holds(pid_t pid, const std::string& path) {
 }  // namespace
 
 void end_commands(const Runtime& runtime, const std::string& id) {
-  kill_processes([&](pid_t pid) {
-    const auto words = words_of(pid);
-    for (size_t i = 1; i + 1 < words.size(); ++i) {
-      if (words[i] == "--root" && words[i + 1] == runtime.root() && words.back() == id) return true;
-    }
-    return false;
-  });
+  kill_processes([&](pid_t pid) { return works_on(words_of(pid), runtime.root(), id); });
 }
 
 Status remove_half_made(const Runtime& runtime, const std::string& id,
                         const std::string& cgroups_path) {
+  // As a `kill --all` leaves it that was killed.
+  thaw_cgroups(cgroups_path);
   const std::string fifo = runtime.root() + "/" + id + "/exec.fifo";
   kill_processes([&](pid_t pid) { return holds(pid, fifo); });
   const Status removed = runtime.remove(id, true);

@@ -7,6 +7,7 @@
 
 #include "bootstrap.h"
 #include "bundle.h"
+#include "cgroup.h"
 #include "children.h"
 #include "containerd/runtime/task/v3/shim.pb.h"
 #include "files.h"
@@ -32,11 +33,13 @@ Result<std::string> remove_leftovers(const Arguments& arguments) {
   std::thread([&children] { children.serve(); }).detach();
   const Runtime runtime(&children, load_options(bundle), arguments.ns, bundle);
   BERTH_FAULT_POINT("shim.remove.begin");
-  end_commands(runtime, arguments.id);
   std::string cgroups_path;
   if (const auto config = read_file(bundle + "/config.json"); config.ok()) {
     if (const auto facts = read_spec(*config); facts.ok()) cgroups_path = facts->cgroups_path;
   }
+  // A command may wait in the container's cgroup already, and what is frozen does not die.
+  thaw_cgroups(cgroups_path);
+  end_commands(runtime, arguments.id);
   const Status removed = remove_half_made(runtime, arguments.id, cgroups_path);
   BERTH_FAULT_POINT("shim.remove.removed");
   const Status unmounted = unmount_rootfs(bundle + "/rootfs");

@@ -248,9 +248,9 @@ void ContainerLife::bury(ProcessLife& init) {
   throw std::runtime_error("the task of " + plan_.id + " does not go: " + last_error_);
 }
 
-void ContainerLife::begin() {
+void ContainerLife::begin(bool start_it) {
   ProcessLife init;
-  if (!create() || !start(init, "")) {
+  if (!create() || (start_it && !start(init, ""))) {
     throw std::runtime_error("start " + plan_.id + ": " + last_error_);
   }
 }
@@ -263,6 +263,19 @@ uint32_t ContainerLife::pid() {
   return state.value.process().status() == containerd::v1::types::RUNNING
              ? state.value.process().pid()
              : 0;
+}
+
+uint32_t ContainerLife::await_burial() {
+  ProcessLife init;
+  wait_surely(init, "");
+  const auto end = Clock::now() + kBurialPatience;
+  api::GetRequest request;
+  request.set_container_id(plan_.id);
+  while (tasks<api::GetResponse>("Get", request).code() != grpc::StatusCode::NOT_FOUND) {
+    if (Clock::now() > end) throw std::runtime_error("the task of " + plan_.id + " does not go");
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  return init.waited.value_or(0);
 }
 
 uint32_t ContainerLife::finish() {

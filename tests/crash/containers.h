@@ -45,9 +45,11 @@ class ContainerLife {
   /// does not.
   std::vector<ProcessLife> live();
 
-  /// For a witness: a task that is started and left alone.
-  void begin();
+  /// For a witness: a task that is started, or only created, and left alone.
+  void begin(bool start_it = true);
   uint32_t pid();
+  /// For one whose shim is killed: waits until the task is gone, and returns what Wait said.
+  uint32_t await_burial();
   /// Ends it, and returns what Wait said.
   uint32_t finish();
 

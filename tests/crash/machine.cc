@@ -169,12 +169,33 @@ std::set<pid_t> processes(const std::string& folder, const std::string& space) {
   return found;
 }
 
-void thaw(const std::string& cgroup) {
-  std::ofstream(cgroup + "/freezer.state") << "THAWED";  // version 1
-  std::ofstream(cgroup + "/cgroup.freeze") << "0";       // version 2
+/// Version 1 has the first of these files, version 2 the second.
+void set_frozen(const std::string& cgroup, bool frozen) {
+  const auto write = [&](const char* name, const char* word) {
+    const std::string path = cgroup + name;
+    if (fs::exists(path)) std::ofstream(path) << word;
+  };
+  write("/freezer.state", frozen ? "FROZEN" : "THAWED");
+  write("/cgroup.freeze", frozen ? "1" : "0");
 }
 
 }  // namespace
+
+bool freeze(const std::string& cgroup) {
+  const std::string first = "/sys/fs/cgroup/freezer/" + cgroup;
+  const std::string second = "/sys/fs/cgroup/" + cgroup;
+  for (int attempt = 0; attempt < 200; ++attempt) {
+    // Again each time: a process that was just forking is passed over.
+    set_frozen(first, true);
+    set_frozen(second, true);
+    if (read_file(first + "/freezer.state") == "FROZEN\n" ||
+        read_file(second + "/cgroup.events").find("frozen 1") != std::string::npos) {
+      return true;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
 
 void clean_up(const std::string& folder, const std::string& space) {
   for (int attempt = 0; attempt < 100; ++attempt) {
@@ -182,7 +203,7 @@ void clean_up(const std::string& folder, const std::string& space) {
     while (::waitpid(-1, nullptr, WNOHANG) > 0) continue;
     const std::set<pid_t> left = processes(folder, space);
     if (left.empty()) break;
-    for (const std::string& cgroup : cgroups(space)) thaw(cgroup);
+    for (const std::string& cgroup : cgroups(space)) set_frozen(cgroup, false);
     for (const pid_t pid : left) {
       ::kill(pid, SIGKILL);
       ::kill(pid, SIGCONT);

@@ -26,6 +26,9 @@ std::set<pid_t> descendants();
 /// sentences. The daemon's process is not told.
 std::set<std::string> traces(const std::string& folder, const std::string& space, pid_t daemon);
 
+/// Freezes a cgroup, of version 1 or 2, and waits until it is; false without one.
+bool freeze(const std::string& cgroup);
+
 /// Ends and removes everything that traces() would tell, by force.
 void clean_up(const std::string& folder, const std::string& space);
 

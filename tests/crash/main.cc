@@ -38,6 +38,8 @@ class Test {
   void stopped_shim() {
     rounds_.freeze_one();
     std::printf("a stopped shim disturbs nobody\n");
+    rounds_.kill_shims_of_frozen();
+    std::printf("a frozen container ends with its shim\n");
   }
 
   /// Every point once. A round that leaves points armed is tried again: a container has to come by.

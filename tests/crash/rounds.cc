@@ -46,13 +46,14 @@ Rounds::Rounds(Daemon* daemon, RoundSettings settings)
   traces_before_ = traces(daemon_->folder(), daemon_->space(), daemon_->pid());
 }
 
-std::unique_ptr<ContainerLife> Rounds::make(size_t number) {
+std::unique_ptr<ContainerLife> Rounds::make(size_t number, const std::string& runtime) {
   Plan plan;
   plan.id = "c" + std::to_string(number);
   plan.rootfs = daemon_->folder() + "/rootfs-of-all";
   plan.execs = number % 2 == 0;
   plan.kill_all = number % 4 == 1;
   if (settings_.with_crun && number % 5 == 4) plan.runtime = "crun";
+  if (!runtime.empty()) plan.runtime = runtime;
   auto container = std::make_unique<ContainerLife>(*daemon_, plan);
   container->make_record();
   return container;

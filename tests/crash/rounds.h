@@ -35,6 +35,9 @@ class Rounds {
   /// A shim that is stopped: the daemon's start and all other containers do not notice, clients are
   /// told of it, and it goes on when it may.
   void freeze_one();
+  /// A shim that dies when its container is frozen, as a runtime leaves it that is killed in
+  /// `kill --all`: the container is thawed and ends. For every runtime.
+  void kill_shims_of_frozen();
   /// What a failed round has left is nobody else's fault.
   void forgive();
   /// Ends the witnesses, who must not have noticed anything, and looks for leaks once more.
@@ -51,7 +54,7 @@ class Rounds {
     std::string error;
   };
 
-  std::unique_ptr<ContainerLife> make(size_t number);
+  std::unique_ptr<ContainerLife> make(size_t number, const std::string& runtime = {});
   void kill_one(Victim victim);
   void check_processes(const std::vector<ProcessLife>& processes, size_t events_before,
                        bool daemon_lived, bool others_die);
