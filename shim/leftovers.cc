@@ -30,8 +30,17 @@ void each_name(const std::string& folder, const std::function<void(const char*)>
 }
 
 std::vector<std::string> words_of(pid_t pid) {
+  constexpr int kAttempts = 10;
+  const std::string folder = "/proc/" + std::to_string(pid);
   std::vector<std::string> words;
-  const auto text = read_file("/proc/" + std::to_string(pid) + "/cmdline");
+  auto text = read_file(folder + "/cmdline");
+  // Between two programs a process has no words for a moment; one of the kernel has no program.
+  for (int i = 0; text.ok() && text->empty() && i < kAttempts; ++i) {
+    char program[1];
+    if (::readlink((folder + "/exe").c_str(), program, sizeof program) < 0) break;
+    ::usleep(1000);
+    text = read_file(folder + "/cmdline");
+  }
   if (!text.ok()) return words;
   for (size_t at = 0; at < text->size();) {
     words.emplace_back(text->c_str() + at);
@@ -74,6 +83,18 @@ bool works_on(const std::vector<std::string>& words, const std::string& root,
   return last > at && words[last] == id;
 }
 
+// Whether these are the words of a shim itself, which its children have until they are programs.
+bool is_shim(std::vector<std::string> words, const Arguments& wanted) {
+  std::vector<char*> arguments;
+  for (auto word = std::find(words.begin(), words.end(), "-namespace"); word != words.end();
+       ++word) {
+    arguments.push_back(word->data());
+  }
+  const auto found = parse_arguments(arguments);
+  return found.ok() && found->action.empty() && found->ns == wanted.ns && found->id == wanted.id &&
+         found->address == wanted.address;
+}
+
 // What waits to be started holds the fifo that the runtime's `start` reads: runc's and crun's do.
 bool holds(pid_t pid, const std::string& path) {
   bool found = false;
@@ -88,8 +109,12 @@ bool holds(pid_t pid, const std::string& path) {
 
 }  // namespace
 
-void end_commands(const Runtime& runtime, const std::string& id) {
-  kill_processes([&](pid_t pid) { return works_on(words_of(pid), runtime.root(), id); });
+void end_commands(const Runtime& runtime, const std::string& id,
+                  const std::optional<Arguments>& dead) {
+  kill_processes([&](pid_t pid) {
+    const auto words = words_of(pid);
+    return works_on(words, runtime.root(), id) || (dead && is_shim(words, *dead));
+  });
 }
 
 Status remove_half_made(const Runtime& runtime, const std::string& id,

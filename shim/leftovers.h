@@ -2,17 +2,21 @@
 // for a shim which is no more.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 
+#include "arguments.h"
 #include "cgroup.h"
 #include "runtime.h"
 
 namespace berth::shim {
 
 /// Ends every command of the runtime that works on container `id`, and waits until it is gone. For
-/// a shim's successor: the runtime may be its child of before.
-void end_commands(const Runtime& runtime, const std::string& id);
+/// a shim's successor: the runtime may be its child of before. `dead` are the arguments of a shim
+/// that is gone for certain: then also children of it that have yet to become a command.
+void end_commands(const Runtime& runtime, const std::string& id,
+                  const std::optional<Arguments>& dead = std::nullopt);
 
 /// Removes the container, however much of it was made: the runtime's state, processes that wait to
 /// be started, the cgroups of the specification (`cgroups_path`, as it stands there). OK also when

@@ -34,8 +34,18 @@ class LeftoversTest : public testing::Test {
     std::vector<std::string> all = {"sh", "-c",    "sleep 60; :", "runtime",      "--root",
                                     root, "--log", "/none",       "--log-format", "json"};
     all.insert(all.end(), words.begin(), words.end());
+    return process(std::move(all));
+  }
+  /// One of a shim that was about to run a program.
+  pid_t child(const std::string& id, std::vector<std::string> words = {}) {
+    std::vector<std::string> all = {"sh",  "-c", "sleep 60; :", "shim", "-namespace", "ns",
+                                    "-id", id,   "-address",    "/d"};
+    all.insert(all.end(), words.begin(), words.end());
+    return process(std::move(all));
+  }
+  pid_t process(std::vector<std::string> words) {
     std::vector<char*> arguments;
-    for (std::string& word : all) arguments.push_back(word.data());
+    for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
     const pid_t pid = ::fork();
     if (pid == 0) {
@@ -79,6 +89,27 @@ TEST_F(LeftoversTest, CommandsForOneContainerEnd) {
   end_commands(runtime, "9");
   for (const pid_t pid : its) EXPECT_FALSE(lives(pid)) << pid - its.front();
   for (const pid_t pid : others) EXPECT_TRUE(lives(pid)) << pid - others.front();
+}
+
+TEST_F(LeftoversTest, ChildrenThatHaveYetToRunACommandEndWithADeadShim) {
+  RuntimeOptions options;
+  options.root = folder_;
+  Children children([](const Exit&) {});
+  const Runtime runtime(&children, options, "ns", folder_);
+  const pid_t its = child("c1");
+  const pid_t of_another = child("c2");
+  const pid_t deletes = child("c1", {"-bundle", "/b", "delete"});
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  end_commands(runtime, "c1");
+  EXPECT_TRUE(lives(its));
+  Arguments shim;
+  shim.ns = "ns";
+  shim.id = "c1";
+  shim.address = "/d";
+  end_commands(runtime, "c1", shim);
+  EXPECT_FALSE(lives(its));
+  EXPECT_TRUE(lives(of_another));
+  EXPECT_TRUE(lives(deletes));
 }
 
 }  // namespace

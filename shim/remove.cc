@@ -1,6 +1,7 @@
 #include "remove.h"
 
 #include <berth/fault.h>
+#include <berth/ttrpc/probe.h>
 
 #include <cstdlib>
 #include <thread>
@@ -34,12 +35,19 @@ Result<std::string> remove_leftovers(const Arguments& arguments) {
   const Runtime runtime(&children, load_options(bundle), arguments.ns, bundle);
   BERTH_FAULT_POINT("shim.remove.begin");
   std::string cgroups_path;
+  Arguments shim = arguments;
   if (const auto config = read_file(bundle + "/config.json"); config.ok()) {
-    if (const auto facts = read_spec(*config); facts.ok()) cgroups_path = facts->cgroups_path;
+    if (const auto facts = read_spec(*config); facts.ok()) {
+      cgroups_path = facts->cgroups_path;
+      if (!facts->group.empty()) shim.id = facts->group;
+    }
   }
+  // Not until its last child has let go of its socket: such a child may yet become a command. A
+  // pod's shim may live on.
+  const bool dead = !ttrpc::is_served(socket_path(shim.address, shim.ns, shim.id));
   // A command may wait in the container's cgroup already, and what is frozen does not die.
   thaw_cgroups(cgroups_path);
-  end_commands(runtime, arguments.id);
+  end_commands(runtime, arguments.id, dead ? std::optional(shim) : std::nullopt);
   const Status removed = remove_half_made(runtime, arguments.id, cgroups_path);
   BERTH_FAULT_POINT("shim.remove.removed");
   const Status unmounted = unmount_rootfs(bundle + "/rootfs");

@@ -215,8 +215,8 @@ std::vector<ProcessLife> ContainerLife::live() {
   return processes;
 }
 
-// Before that the signal is lost, since pid 1 is killed by nobody, or ends runc's own init, which has
-// yet to become the shell, with the status 2.
+// Before that the signal is lost, since pid 1 is killed by nobody, or ends runc's own init, which
+// has yet to become the shell, with the status 2.
 void ContainerLife::await_trap() {
   const auto end = Clock::now() + kTrapPatience;
   while (Clock::now() < end) {

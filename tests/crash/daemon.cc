@@ -176,10 +176,22 @@ std::vector<double> Daemon::ready_times() const {
   return ready_times_;
 }
 
+std::string Daemon::log_since(size_t begin) const {
+  constexpr size_t kBytes = 64 << 10;
+  const std::string log = read_file(folder_ + "/log");
+  return log.substr(
+      std::min(std::max(begin, log.size() - std::min(log.size(), kBytes)), log.size()));
+}
+
+size_t Daemon::log_size() const {
+  std::error_code error;
+  const auto size = fs::file_size(folder_ + "/log", error);
+  return error ? 0 : size;
+}
+
 std::string Daemon::log_end() const {
   constexpr size_t kBytes = 6000;
-  const std::string log = read_file(folder_ + "/log");
-  return log.size() <= kBytes ? log : log.substr(log.size() - kBytes);
+  return log_since(log_size() - std::min(log_size(), kBytes));
 }
 
 }  // namespace berth::crash

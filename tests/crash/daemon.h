@@ -47,6 +47,9 @@ class Daemon {
   /// From its start to its first answer, of each start so far, in milliseconds.
   std::vector<double> ready_times() const;
   std::string log_end() const;
+  size_t log_size() const;
+  /// What was written after the first `begin` bytes, or the end of that.
+  std::string log_since(size_t begin) const;
 
  private:
   void spawn();

@@ -98,14 +98,18 @@ size_t Events::count() const {
   return exits_.size();
 }
 
-std::vector<SeenExit> Events::exits(size_t since) const {
+std::vector<SeenExit> Events::exits(size_t since, size_t* repeated) const {
   const std::lock_guard lock(mutex_);
   std::vector<SeenExit> found;
   for (size_t i = since; i < exits_.size(); ++i) {
     const bool again = std::any_of(found.begin(), found.end(), [&](const SeenExit& before) {
       return before.life != exits_[i].life && before.event == exits_[i].event;
     });
-    if (!again) found.push_back(exits_[i]);
+    if (!again) {
+      found.push_back(exits_[i]);
+    } else if (repeated != nullptr) {
+      ++*repeated;
+    }
   }
   return found;
 }

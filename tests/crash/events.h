@@ -33,7 +33,7 @@ class Events {
   size_t count() const;
   /// The ends told since count() was `since`. What is told again, because a daemon died before it
   /// had thanked for it, is the same event to the nanosecond and one end.
-  std::vector<SeenExit> exits(size_t since) const;
+  std::vector<SeenExit> exits(size_t since, size_t* repeated = nullptr) const;
 
  private:
   void follow();

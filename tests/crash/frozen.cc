@@ -1,4 +1,5 @@
-// A shim that is stopped: nobody else is to notice. A container that is frozen: it ends all the same.
+// A shim that is stopped: nobody else is to notice. A container that is frozen: it ends all the
+// same.
 #include <google/protobuf/empty.pb.h>
 #include <signal.h>
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <iomanip>
 #include <map>
 #include <sstream>
 
@@ -180,6 +182,33 @@ void set_frozen(const std::string& cgroup, bool frozen) {
 }
 
 }  // namespace
+
+std::vector<std::string> details(const std::string& trace) {
+  std::vector<std::string> lines;
+  if (trace.starts_with("process ")) {
+    const std::string folder = "/proc/" + trace.substr(8, trace.find(':') - 8);
+    std::istringstream status(read_file(folder + "/status"));
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("State") || line.starts_with("PPid") || line.starts_with("Sig")) {
+        lines.push_back(line);
+      }
+    }
+    lines.push_back("waits in " + read_file(folder + "/wchan"));
+    return lines;
+  }
+  std::error_code error;
+  for (fs::recursive_directory_iterator entry(trace.substr(trace.find('/')), error), end;
+       !error && entry != end; entry.increment(error)) {
+    struct stat found {};
+    if (::lstat(entry->path().c_str(), &found) != 0) continue;
+    std::ostringstream line;
+    line << entry->path().string() << ": " << found.st_size << " bytes, of second "
+         << found.st_mtim.tv_sec % 60 << "." << std::setw(9) << std::setfill('0')
+         << found.st_mtim.tv_nsec;
+    lines.push_back(line.str());
+  }
+  return lines;
+}
 
 bool freeze(const std::string& cgroup) {
   const std::string first = "/sys/fs/cgroup/freezer/" + cgroup;

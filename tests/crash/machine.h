@@ -26,6 +26,9 @@ std::set<pid_t> descendants();
 /// sentences. The daemon's process is not told.
 std::set<std::string> traces(const std::string& folder, const std::string& space, pid_t daemon);
 
+/// More about a trace of processes or of files, for whoever looks for its cause.
+std::vector<std::string> details(const std::string& trace);
+
 /// Freezes a cgroup, of version 1 or 2, and waits until it is; false without one.
 bool freeze(const std::string& cgroup);
 

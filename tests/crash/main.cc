@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <filesystem>
 
@@ -18,12 +19,14 @@ namespace {
 constexpr int kSkipped = 77;
 constexpr double kReadyMilliseconds = 2000;
 constexpr size_t kMostFailures = 10;
+constexpr std::array<std::string_view, 4> kVictims = {"nobody", "daemon", "shim", "runtime"};
 constexpr size_t kPerRound = 4;  // points that one round visits
 
 struct Options {
   size_t rounds = 0;
   unsigned seed = 1;
   std::string only;
+  std::string victim;
   bool crun = false;
 };
 
@@ -51,6 +54,7 @@ class Test {
         if (point.find(options_.only) != std::string::npos) todo.push_back(point);
       }
     }
+    if (!options_.victim.empty()) todo.clear();
     std::printf("%zu fault points\n", todo.size());
     std::shuffle(todo.begin(), todo.end(), random_);
     while (!todo.empty()) {
@@ -81,8 +85,10 @@ class Test {
     points.insert(points.end(), more.begin(), more.end());
     while (done_ < options_.rounds) {
       std::shuffle(points.begin(), points.end(), random_);
-      const auto count = static_cast<long>(random_() % 4);
-      one({points.begin(), points.begin() + count}, static_cast<Victim>(random_() % 4));
+      const auto count = options_.victim.empty() ? static_cast<long>(random_() % 4) : 0;
+      const size_t victim = random_() % kVictims.size();
+      if (!options_.victim.empty() && options_.victim != kVictims[victim]) continue;
+      one({points.begin(), points.begin() + count}, static_cast<Victim>(victim));
       disarm(daemon_->fault_folder());
     }
   }
@@ -95,9 +101,11 @@ class Test {
     const Rounds::Counts& counts = rounds_.counts();
     std::printf(
         "%zu rounds: %zu lives of containers, %zu processes, %zu ends told, %zu starts refused, "
-        "%zu daemons killed; ready after %.0f ms in the middle, %.0f ms at most\n",
+        "%zu daemons killed, with which %zu ends went untold and after which %zu were told again; "
+        "ready after %.0f ms in the middle, %.0f ms at most\n",
         done_, counts.lives, counts.processes, counts.told, counts.starts_failed,
-        counts.killed_daemons, times[times.size() / 2], times.back());
+        counts.killed_daemons, counts.missed, counts.repeated, times[times.size() / 2],
+        times.back());
     if (failures_ > 0) throw std::runtime_error(std::to_string(failures_) + " rounds");
     if (!stopped) throw std::runtime_error("berthd did not end properly when it was asked to");
     if (times.back() > kReadyMilliseconds) {
@@ -120,16 +128,16 @@ class Test {
       for (Armed& one : with_companions(point, order)) armed.push_back(std::move(one));
     }
     std::string text = listed(points);
-    static constexpr const char* kVictims[] = {"", "the daemon", "a shim", "a runtime"};
     if (victim != Victim::kNobody) {
-      text += (text.empty() ? "" : ", ") + std::string(kVictims[static_cast<int>(victim)]);
+      text += (text.empty() ? "" : ", ") + std::string(kVictims[static_cast<size_t>(victim)]);
     }
     const auto began = std::chrono::steady_clock::now();
+    const size_t log_before = daemon_->log_size();
     try {
       rounds_.run(armed, victim);
     } catch (const std::exception& error) {
       std::printf("FAILED: round %zu (%s): %s\n", done_ + 1, text.c_str(), error.what());
-      std::printf("The end of berthd's log:\n%s\n", daemon_->log_end().c_str());
+      std::printf("berthd's log of this round:\n%s\n", daemon_->log_since(log_before).c_str());
       if (++failures_ >= kMostFailures) throw std::runtime_error("too much of that");
       rounds_.forgive();
     }
@@ -163,7 +171,7 @@ int run_rounds(const Options& options, const Territory& own) {
   Daemon daemon({BERTHD, PLUGINS, FAULTS}, own.folder, own.space);
   try {
     Test test(&daemon, options);
-    if (options.only.empty()) test.stopped_shim();
+    if (options.only.empty() && options.victim.empty()) test.stopped_shim();
     test.all_points();
     test.random_rounds();
     test.finish();
@@ -203,6 +211,8 @@ int main(int argc, char** argv) {
       ->envname("BERTH_CRASH_ROUNDS");
   app.add_option("--seed", options.seed, "of what is random");
   app.add_option("--only", options.only, "points with this text in their names");
+  app.add_option("--victim", options.victim,
+                 "only random rounds, with no other victim: daemon, shim or runtime");
   app.add_flag("--crun", options.crun, "every fifth container is crun's");
   CLI11_PARSE(app, argc, argv);
   return berth::crash::run(options);

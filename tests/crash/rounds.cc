@@ -135,7 +135,7 @@ void Rounds::check_processes(const std::vector<ProcessLife>& processes, size_t e
     });
   });
   if (daemon_lived) std::this_thread::sleep_for(milliseconds(30));  // for what should not come
-  const auto exits = events_.exits(events_before);
+  const auto exits = events_.exits(events_before, &counts_.repeated);
   std::string wrong;
   for (const ProcessLife& process : processes) {
     const std::string name = "\n  " + process.container + "/" + process.id + ": ";
@@ -143,6 +143,7 @@ void Rounds::check_processes(const std::vector<ProcessLife>& processes, size_t e
     ++counts_.processes;
     counts_.told += told.size();
     if (!process.started) ++counts_.starts_failed;
+    if (process.started && told.empty()) ++counts_.missed;
     const auto possible = [&](uint32_t status) {
       return status == process.true_status ||
              (status == 128 + SIGKILL && (others_die || process.may_be_killed || !process.started));
@@ -189,7 +190,10 @@ void Rounds::check_leaks() {
   });
   if (clean) return;
   std::string text = "left behind:";
-  for (const std::string& trace : left) text += "\n  " + trace;
+  for (const std::string& trace : left) {
+    text += "\n  " + trace;
+    for (const std::string& line : details(trace)) text += "\n    " + line;
+  }
   throw std::runtime_error(text);
 }
 

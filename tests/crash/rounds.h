@@ -44,7 +44,8 @@ class Rounds {
   void finish();
 
   struct Counts {
-    size_t lives = 0, processes = 0, told = 0, killed_daemons = 0, starts_failed = 0;
+    size_t lives = 0, processes = 0, told = 0, killed_daemons = 0, starts_failed = 0, repeated = 0,
+           missed = 0;
   };
   const Counts& counts() const { return counts_; }
 
