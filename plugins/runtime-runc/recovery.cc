@@ -133,7 +133,7 @@ void TaskRuntime::adopt(Found found) {
     const auto task =
         std::make_shared<Task>(found.bundle, found.binary, found.shim, std::move(found.log));
     reservation->add_unconfirmed(task);
-    ask_for_state(task, found.shares_shim);
+    ask_for_state(task, found.shares_shim, settings_.reconnect_timeout);
     return;
   }
   reservation->set_ending();
@@ -146,18 +146,21 @@ void TaskRuntime::adopt(Found found) {
 }
 
 // Nobody waits for the answer: one silent shim, or a hundred, must not hold the start up.
-void TaskRuntime::ask_for_state(const std::shared_ptr<Task>& task, bool shares_shim) {
+void TaskRuntime::ask_for_state(const std::shared_ptr<Task>& task, bool shares_shim,
+                                std::chrono::nanoseconds timeout) {
   shim_api::StateRequest request;
   request.set_id(task->key().id);
   task->shim()->call_async<shim_api::StateResponse>(
-      Context(), "State", request, settings_.reconnect_timeout,
-      [this, weak = std::weak_ptr(task), shares_shim](const Status& status,
-                                                      const shim_api::StateResponse& state) {
+      Context(), "State", request, timeout,
+      [this, weak = std::weak_ptr(task), shares_shim, timeout](
+          const Status& status, const shim_api::StateResponse& state) {
         const auto asked = weak.lock();
         if (asked == nullptr || stopping_) return;
         if (status.code() == Code::kUnimplemented && asked->shim()->downgrade()) {
-          return ask_for_state(asked, shares_shim);
+          return ask_for_state(asked, shares_shim, timeout);
         }
+        if (timeout == std::chrono::nanoseconds::max())
+          return answered_late(asked, status, state.pid(), shares_shim);
         confirm(asked, status, state.pid(), shares_shim);
       });
 }
@@ -174,9 +177,23 @@ void TaskRuntime::confirm(const std::shared_ptr<Task>& task, const Status& statu
     task->set_pid(pid);
     table_.confirm(task->key());
     watch(task);
+    if (silent) ask_for_state(task, shares_shim, std::chrono::nanoseconds::max());
     return;
   }
   // Its shim is dead, or serves no such task: a start that was cut short.
+  discard_soon(task, status, shares_shim);
+}
+
+// A shim that was taken at its silence to have its task.
+void TaskRuntime::answered_late(const std::shared_ptr<Task>& task, const Status& status,
+                                uint32_t pid, bool shares_shim) {
+  if (status.ok()) return task->set_pid(pid);
+  // One that has ended is buried like any other.
+  if (status.code() == Code::kNotFound) discard_soon(task, status, shares_shim);
+}
+
+void TaskRuntime::discard_soon(const std::shared_ptr<Task>& task, const Status& status,
+                               bool shares_shim) {
   if (!task->claim_end()) return;
   auto name = std::make_shared<TaskTable::Reservation>(table_.retire(*task));
   const bool spawned = run([this, task, name, status, shares_shim] {
@@ -198,6 +215,14 @@ ExitStatus TaskRuntime::discard(const Found& found) {
       "task " + key.to_string() +
           (leaked ? ": its shim knows no such task, and is ended: " : ": its shim is gone: ") +
           found.status.message());
+  if (found.shim == nullptr && !found.binary.empty()) {
+    // What started it may still be at it, since it was the child of the daemon before: what has no
+    // socket yet, or none any more, is found by nobody when the bundle is gone.
+    if (const size_t killed = kill_processes_in(found.bundle.path(), found.binary); killed > 0) {
+      log(LogLevel::kWarn, "task " + key.to_string() + ": killed " + std::to_string(killed) +
+                               " processes of its shim that could not be reached");
+    }
+  }
   if (leaked) {
     // At once, also in the middle of a creation that nobody waits for any more; but others may have
     // their tasks there.

@@ -100,9 +100,13 @@ class TaskRuntime {
   Result<std::string> binary_of(const Bundle& bundle) const;
   void reconnect(Found* found);
   void adopt(Found found);
-  void ask_for_state(const std::shared_ptr<Task>& task, bool shares_shim);
+  void ask_for_state(const std::shared_ptr<Task>& task, bool shares_shim,
+                     std::chrono::nanoseconds timeout);
   void confirm(const std::shared_ptr<Task>& task, const Status& status, uint32_t pid,
                bool shares_shim);
+  void answered_late(const std::shared_ptr<Task>& task, const Status& status, uint32_t pid,
+                     bool shares_shim);
+  void discard_soon(const std::shared_ptr<Task>& task, const Status& status, bool shares_shim);
   ExitStatus discard(const Found& found);
   void clean_work_directories() const;
 

@@ -13,7 +13,20 @@
 
 namespace berth::runtime {
 
-size_t kill_processes_in(const std::string& bundle) {
+namespace {
+
+// Also after an upgrade has replaced the program.
+bool runs(const std::filesystem::path& process, const std::string& program) {
+  std::error_code error;
+  std::string running = std::filesystem::read_symlink(process / "exe", error).string();
+  constexpr std::string_view kReplaced = " (deleted)";
+  if (running.ends_with(kReplaced)) running.resize(running.size() - kReplaced.size());
+  return !running.empty() && running == std::filesystem::weakly_canonical(program, error).string();
+}
+
+}  // namespace
+
+size_t kill_processes_in(const std::string& bundle, const std::string& program) {
   namespace fs = std::filesystem;
   constexpr int kEndMilliseconds = 1000;
   std::vector<UniqueFd> killed;
@@ -28,7 +41,10 @@ size_t kill_processes_in(const std::string& bundle) {
     const auto pid = static_cast<pid_t>(std::stol(name));
     if (pid == ::getpid()) continue;
     std::error_code gone;
-    const auto is_there = [&] { return fs::read_symlink(entry->path() / "cwd", gone) == bundle; };
+    const auto is_there = [&] {
+      return fs::read_symlink(entry->path() / "cwd", gone) == bundle &&
+             (program.empty() || runs(entry->path(), program));
+    };
     if (!is_there()) continue;
     // Asked again with the process held: its number may have gone to another one.
     UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));

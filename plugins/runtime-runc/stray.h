@@ -6,10 +6,11 @@
 
 namespace berth::runtime {
 
-/// Kills every process whose working directory is `bundle`, waits for their ends, and returns how
-/// many there were: that is where
-/// shims are started, and what they run before there is a container. For a shim that was never any
-/// use: one that had a task may have log writers that still have something to write. Any thread.
-size_t kill_processes_in(const std::string& bundle);
+/// Kills every process whose working directory is `bundle`, and which runs `program` unless that is
+/// empty; waits for their ends, and returns how many there were. The bundle is where shims are
+/// started, and what they run before there is a container. Without a program only for a shim that
+/// was never any use: one that had a task may have log writers that still have something to write.
+/// Any thread.
+size_t kill_processes_in(const std::string& bundle, const std::string& program = {});
 
 }  // namespace berth::runtime

@@ -3,7 +3,9 @@
 #include <google/protobuf/empty.pb.h>
 #include <signal.h>
 
+#include <filesystem>
 #include <stdexcept>
+#include <thread>
 
 #include "containerd/services/tasks/v1/tasks.pb.h"
 #include "rounds.h"
@@ -34,6 +36,29 @@ void expect(bool holds, const std::string& what) {
 }
 
 }  // namespace
+
+void Rounds::orphan_start() {
+  const std::string point = "shim.bootstrap.addressed";
+  const auto exists = [&] {
+    return std::filesystem::exists(daemon_->fault_folder() + "/" + point);
+  };
+  std::thread killer([&] {
+    const auto end = Clock::now() + std::chrono::seconds(20);
+    while (!exists() && Clock::now() < end) std::this_thread::sleep_for(milliseconds(1));
+    while (exists() && Clock::now() < end) std::this_thread::sleep_for(milliseconds(1));
+    daemon_->kill();
+  });
+  try {
+    run({{point, "wait 400"}, {"daemon.discard.begin", "wait 800"}}, Victim::kNobody);
+  } catch (...) {
+    killer.join();
+    throw;
+  }
+  killer.join();
+  if (!still_armed(daemon_->fault_folder()).empty()) {
+    throw std::runtime_error("no daemon died while a shim was started");
+  }
+}
 
 void Rounds::kill_shims_of_frozen() {
   for (size_t i = 0; i < 4; ++i) {

@@ -41,6 +41,8 @@ class Test {
   void stopped_shim() {
     rounds_.freeze_one();
     std::printf("a stopped shim disturbs nobody\n");
+    rounds_.orphan_start();
+    std::printf("a shim that is started for a dead daemon does not stay\n");
     rounds_.kill_shims_of_frozen();
     std::printf("a frozen container ends with its shim\n");
   }

@@ -32,6 +32,9 @@ class Rounds {
   /// One round; throws std::runtime_error, which says what is wrong. Points that no process came to
   /// stay armed.
   void run(const std::vector<Armed>& points, Victim victim);
+  /// A shim's program that is still starting the shim when its daemon has died, and goes on while
+  /// the next daemon has looked for the shim and found none.
+  void orphan_start();
   /// A shim that is stopped: the daemon's start and all other containers do not notice, clients are
   /// told of it, and it goes on when it may.
   void freeze_one();
