@@ -67,8 +67,13 @@ class RuntimePlugin {
         new RuntimePlugin(self, std::move(*settings), std::move(loop)));
   }
   Status start() {
+    // First, so that what shims tell while they are found again is heard.
+    containerd::services::events::v1::SubscribeRequest request;
+    request.add_filters("topic==\"/tasks/delete\"");
+    request.add_filters("topic==\"/tasks/exit\"");
+    const auto reader = std::make_shared<Reader>(events_client_.Subscribe(Context(), request));
     BERTH_RETURN_IF_ERROR(runtime_.recover());
-    if (!self_.spawn([this] { follow_shims(); }))
+    if (!self_.spawn([this, reader] { follow_shims(*reader); }))
       self_.warn("no thread to follow the events of shims");
     return {};
   }
@@ -76,6 +81,9 @@ class RuntimePlugin {
   std::array<Service*, 2> services() { return {&tasks_, &info_}; }
 
  private:
+  using Reader = decltype(std::declval<ExchangeEvents::Client&>().Subscribe(
+      std::declval<Context>(), std::declval<containerd::services::events::v1::SubscribeRequest>()));
+
   RuntimePlugin(const Self& self, RuntimeSettings settings, std::shared_ptr<ttrpc::Loop> loop)
       : self_(self),
         events_client_(self.connect_to<ExchangeEvents::Client>("events")),
@@ -106,11 +114,7 @@ class RuntimePlugin {
   // A shim that has announced the deletion of its task may be told to end; what one that died has
   // announced is not announced again. Runs until the exchange stops, which it does after this
   // plugin.
-  void follow_shims() {
-    containerd::services::events::v1::SubscribeRequest request;
-    request.add_filters("topic==\"/tasks/delete\"");
-    request.add_filters("topic==\"/tasks/exit\"");
-    auto reader = events_client_.Subscribe(Context(), request);
+  void follow_shims(Reader& reader) {
     containerd::types::Envelope envelope;
     while (reader.Read(&envelope)) {
       if (envelope.topic() == "/tasks/exit") {

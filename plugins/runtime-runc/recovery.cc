@@ -34,6 +34,8 @@ struct TaskRuntime::Found {
   std::shared_ptr<Shim> shim;  // nullptr: nobody listens there
   Status status;               // why there is no task
   bool shares_shim = false;    // other bundles have the same
+  /// What it was taken for until its shim said that it has none, or died.
+  std::shared_ptr<const Task> task;
 };
 
 std::vector<TaskRuntime::Found> TaskRuntime::find_bundles() {
@@ -48,7 +50,7 @@ std::vector<TaskRuntime::Found> TaskRuntime::find_bundles() {
         std::filesystem::remove_all(folder + "/" + id, ignored);
         continue;
       }
-      Found found{Bundle(settings_.roots, {ns, id}), {}, {}, nullptr, nullptr, {}, false};
+      Found found{Bundle(settings_.roots, {ns, id}), {}, {}, nullptr, nullptr, {}, false, nullptr};
       std::error_code error;
       if (std::filesystem::is_empty(found.bundle.path(), error) && !error) {
         (void)found.bundle.remove();
@@ -197,8 +199,8 @@ void TaskRuntime::discard_soon(const std::shared_ptr<Task>& task, const Status& 
   if (!task->claim_end()) return;
   auto name = std::make_shared<TaskTable::Reservation>(table_.retire(*task));
   const bool spawned = run([this, task, name, status, shares_shim] {
-    const Found found{task->bundle(), task->binary(), "known",    nullptr,
-                      task->shim(),   status,         shares_shim};
+    const Found found{task->bundle(), task->binary(), "known",     nullptr,
+                      task->shim(),   status,         shares_shim, task};
     task->set_gone(discard(found));
   });
   if (!spawned) {
@@ -245,7 +247,8 @@ ExitStatus TaskRuntime::discard(const Found& found) {
   BERTH_FAULT_POINT("daemon.discard.cleaned");
   // Without a pid there was no process, whose end could be told.
   const bool never_made = leaked || number == 0;
-  const Untold rest = untold(found.bundle, nullptr, cleaned, never_made);
+  // Its shim may have told an end to this daemon before it died.
+  const Untold rest = untold(found.bundle, found.task.get(), cleaned, never_made, false);
   const ExitStatus exit = rest.all.at("");
   publish_untold(found.bundle, rest, exit);
   BERTH_FAULT_POINT("daemon.discard.told");

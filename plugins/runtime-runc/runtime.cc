@@ -138,7 +138,8 @@ void TaskRuntime::drop_socket(const Bundle& bundle) {
 }
 
 TaskRuntime::Untold TaskRuntime::untold(const Bundle& bundle, const Task* task,
-                                        const ExitStatus& exit, bool announced) const {
+                                        const ExitStatus& exit, bool announced,
+                                        bool deletion_due) const {
   Untold out;
   out.all[""] = exit;
   const auto told = [&](const std::string& exec_id, uint32_t pid) {
@@ -147,7 +148,7 @@ TaskRuntime::Untold TaskRuntime::untold(const Bundle& bundle, const Task* task,
   const auto record = read_record(bundle);
   if (!record) {  // a shim of another kind; of its execs nothing is known
     if (!announced && !told("", exit.pid)) out.ends[""] = exit;
-    out.deletion = task != nullptr || !announced;
+    out.deletion = deletion_due || !announced;
     return out;
   }
   for (const auto& [exec_id, process] : record->processes) {
@@ -198,7 +199,8 @@ void TaskRuntime::bury(Task& task) {
   const ExitStatus cleaned = clean_up(task.bundle(), task.binary(), task.pid());
   BERTH_FAULT_POINT("daemon.bury.cleaned");
   const auto known = task.exited();
-  const Untold rest = untold(task.bundle(), &task, known.value_or(cleaned), known.has_value());
+  const Untold rest =
+      untold(task.bundle(), &task, known.value_or(cleaned), known.has_value(), true);
   const ExitStatus exit = rest.all.at("");
   // Before the events: who hears of the end may make the task anew at once, and then waits for the
   // name.

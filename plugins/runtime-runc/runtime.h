@@ -89,10 +89,11 @@ class TaskRuntime {
     /// The ends of all processes, of which some have been told.
     std::map<std::string, ExitStatus> all;
   };
-  /// `exit` is that of the first process unless the shim wrote down another. `announced`: a shim
-  /// that writes nothing down has told all but, if there is a `task`, the deletion.
-  Untold untold(const Bundle& bundle, const Task* task, const ExitStatus& exit,
-                bool announced) const;
+  /// `exit` is that of the first process unless the shim wrote down another. `task` knows what this
+  /// daemon has been told, if there is one. A shim that writes nothing down has told the end of the
+  /// first process if it is `announced`, and not the deletion that is `deletion_due`.
+  Untold untold(const Bundle& bundle, const Task* task, const ExitStatus& exit, bool announced,
+                bool deletion_due) const;
   void publish_untold(const Bundle& bundle, const Untold& untold, const ExitStatus& exit);
   bool run(std::function<void()> work);  // counted, so that the destructor can wait
 

@@ -98,6 +98,8 @@ bool ContainerLife::start(ProcessLife& process, const std::string& exec_id) {
   request.set_exec_id(exec_id);
   process.started =
       insist<api::StartResponse>("Start", request, grpc::StatusCode::FAILED_PRECONDITION);
+  process.maybe_refused =
+      !exec_id.empty() && done_before_.find("stopped process") != std::string::npos;
   return process.started;
 }
 

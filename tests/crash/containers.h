@@ -27,6 +27,9 @@ struct ProcessLife {
   std::string id;  // as events call it
   uint32_t true_status = 0;
   bool started = false;        // the daemon said so
+  /// The daemon that was asked died, and the next one says that the process has stopped: it may have
+  /// run to its end, or its start may have failed.
+  bool maybe_refused = false;
   bool may_be_killed = false;  // by the client, when something went wrong
   /// What Wait answered; NOT_FOUND is what is known of a task that went with a daemon.
   std::optional<uint32_t> waited;
@@ -75,12 +78,16 @@ class ContainerLife {
   template <typename Response, typename Request>
   bool insist(const char* method, const Request& request, grpc::StatusCode done_before) {
     constexpr int kAttempts = 8;
+    done_before_.clear();
     auto answer = tasks<Response>(method, request);
     for (int i = 0; i < kAttempts && answer.code() == grpc::StatusCode::UNAVAILABLE; ++i) {
       (void)daemon_.life();
       std::this_thread::sleep_for(milliseconds(5 << i));
       answer = tasks<Response>(method, request);
-      if (answer.code() == done_before) return true;
+      if (answer.code() == done_before) {
+        done_before_ = answer.status.error_message();
+        return true;
+      }
     }
     return answer.ok();
   }
@@ -97,6 +104,7 @@ class ContainerLife {
   const Daemon& daemon_;
   const Plan plan_;
   std::string last_error_;
+  std::string done_before_;  // what the daemon said that had done it before
 };
 
 }  // namespace berth::crash

@@ -15,6 +15,7 @@ using std::chrono::seconds;
 
 constexpr size_t kWitnesses = 2;
 constexpr uint32_t kWitnessStatus = 42;
+constexpr uint32_t kNeverRan = 255;
 constexpr auto kPatience = seconds(10);
 
 template <typename Check>
@@ -131,7 +132,7 @@ void Rounds::check_processes(const std::vector<ProcessLife>& processes, size_t e
   (void)soon([&] {
     const auto exits = events_.exits(events_before);
     return !daemon_lived || std::all_of(processes.begin(), processes.end(), [&](const auto& one) {
-      return !one.started || !told_of(one, exits).empty();
+      return !one.started || one.waited == kNeverRan || !told_of(one, exits).empty();
     });
   });
   if (daemon_lived) std::this_thread::sleep_for(milliseconds(30));  // for what should not come
@@ -142,6 +143,11 @@ void Rounds::check_processes(const std::vector<ProcessLife>& processes, size_t e
     auto told = told_of(process, exits);
     ++counts_.processes;
     counts_.told += told.size();
+    // What has never run has this status for who waits for it, and no event.
+    if (process.maybe_refused && others_die && process.waited == kNeverRan && told.empty()) {
+      ++counts_.starts_failed;
+      continue;
+    }
     if (!process.started) ++counts_.starts_failed;
     if (process.started && told.empty()) ++counts_.missed;
     const auto possible = [&](uint32_t status) {
