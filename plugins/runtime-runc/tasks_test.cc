@@ -67,6 +67,16 @@ class FakeShim {
       hanging_.push_back(responder);
     });
   }
+  /// Answers all that hang(), and those that come.
+  void end_hanging(const std::string& method, const Status& status) {
+    std::vector<ttrpc::Responder> hanging;
+    {
+      const std::lock_guard lock(mutex_);
+      hanging.swap(hanging_);
+    }
+    answer(method, status, google::protobuf::Empty());
+    for (const auto& responder : hanging) responder.finish(status, "");
+  }
   void end_process(uint32_t exit_status) {
     shim_api::WaitResponse response;
     response.set_exit_status(exit_status);
@@ -459,6 +469,39 @@ TEST_F(TasksTest, RestartEndsAShimThatHasNoTask) {
   EXPECT_TRUE(eventually([&] { return !std::filesystem::exists(daemon->bundle("c1")); }));
   EXPECT_EQ(shim->count("Shutdown"), 1u);
   EXPECT_TRUE(daemon->events.wait_for(0).empty());
+}
+
+TEST_F(TasksTest, SilentShimWithoutATaskIsEndedWhenItSaysSo) {
+  ASSERT_TRUE(create().ok());
+  daemon->stop();
+  shim->hang("State");
+  daemon->start();
+  ASSERT_TRUE(eventually([&] { return shim->count("State") == 2; }));
+  EXPECT_TRUE(daemon->runtime->find(daemon->context, "c1").ok());
+  shim->end_hanging("State", not_found("container not created: not found"));
+  EXPECT_TRUE(eventually([&] { return !std::filesystem::exists(daemon->bundle("c1")); }));
+  EXPECT_EQ(shim->count("Shutdown"), 1u);
+  EXPECT_TRUE(daemon->events.wait_for(0).empty());
+}
+
+TEST_F(TasksTest, ShimThatDiesBeforeItIsConfirmedHasToldWhatItTold) {
+  ASSERT_TRUE(create().ok());
+  daemon->stop();
+  const Bundle bundle(daemon->settings.roots, {"default", "c1"});
+  ASSERT_TRUE(bundle.write("init.pid", "4711").ok());
+  ASSERT_TRUE(bundle
+                  .write("processes",
+                         "started . 4711\nstarted e1 4712\n"
+                         "ended e1 1 1700000000 1\nended . 3 1700000000 2\n")
+                  .ok());
+  shim->hang("State");
+  daemon->start();
+  ASSERT_TRUE(eventually([&] { return shim->count("State") == 1; }));
+  daemon->runtime->end_told({"default", "c1"}, "e1", 4712);
+  shim.reset();
+  EXPECT_EQ(daemon->events.wait_for(2),
+            (std::vector<std::string>{"runtime /tasks/exit", "runtime /tasks/delete"}));
+  EXPECT_NE(daemon->events.details()[0].find("pid: 4711 exit_status: 3"), std::string::npos);
 }
 
 TEST_F(TasksTest, RestartWithManyDeadAndSilentShimsIsQuick) {
