@@ -73,6 +73,15 @@ Status Runtime::run(std::string_view what, std::vector<std::string> arguments, R
   return unknown_error(std::string(what) + ": " + words);
 }
 
+Status Runtime::run_to_end(std::string_view what, const std::vector<std::string>& arguments) const {
+  constexpr int kAttempts = 5;
+  Status status = run(what, arguments);
+  for (int i = 1; i < kAttempts && status.code() == Code::kAborted; ++i) {
+    status = run(what, arguments);
+  }
+  return status;
+}
+
 Status kill_error(const Status& failure) {
   const std::string& text = failure.message();
   if (failure.ok()) return failure;
@@ -99,20 +108,17 @@ Status Runtime::kill(const std::string& id, uint32_t signal, bool all) const {
   std::vector<std::string> arguments = {"kill"};
   if (all) arguments.emplace_back("--all");
   arguments.insert(arguments.end(), {id, std::to_string(signal)});
-  Status status = run("OCI runtime kill failed", arguments);
   // For all processes runc freezes the container; one that was killed has left it so, and what is
   // frozen does not die.
-  if (status.code() == Code::kAborted) status = run("OCI runtime kill failed", arguments);
-  return kill_error(status);
+  return kill_error(run_to_end("OCI runtime kill failed", arguments));
 }
 
 Status Runtime::remove(const std::string& id, bool force) const {
   std::vector<std::string> arguments = {"delete"};
   if (force) arguments.emplace_back("--force");
   arguments.push_back(id);
-  Status status = run("OCI runtime delete failed", arguments);
   // Half of it may be gone, which the next one does not mind.
-  if (status.code() == Code::kAborted) status = run("OCI runtime delete failed", arguments);
+  const Status status = run_to_end("OCI runtime delete failed", arguments);
   if (contains(status.message(), "does not exist")) return {};
   // Each runtime has its own words for a state that is gone, as after one that was killed.
   if (!status.ok() && ::access((root_ + "/" + id).c_str(), F_OK) != 0 && errno == ENOENT) return {};

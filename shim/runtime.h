@@ -41,6 +41,9 @@ class Runtime {
   bool native() const;
 
  private:
+  /// One that does no harm when it is run again; ABORTED when it was killed again and again.
+  Status run_to_end(std::string_view what, const std::vector<std::string>& arguments) const;
+
   Children* const children_;
   const RuntimeOptions options_;
   const std::string root_;

@@ -26,9 +26,9 @@ struct ProcessLife {
   std::string container;
   std::string id;  // as events call it
   uint32_t true_status = 0;
-  bool started = false;        // the daemon said so
-  /// The daemon that was asked died, and the next one says that the process has stopped: it may have
-  /// run to its end, or its start may have failed.
+  bool started = false;  // the daemon said so
+  /// The daemon that was asked died, and the next one says that the process has stopped: it may
+  /// have run to its end, or its start may have failed.
   bool maybe_refused = false;
   bool may_be_killed = false;  // by the client, when something went wrong
   /// What Wait answered; NOT_FOUND is what is known of a task that went with a daemon.

@@ -11,6 +11,8 @@
 namespace berth::crash {
 namespace {
 
+/// A daemon that lives for so long after it told an event has answered the one that sent it.
+constexpr auto kAnswered = std::chrono::seconds(1);
 constexpr const char* kProbe = "/crash/probe";
 
 }  // namespace
@@ -68,11 +70,12 @@ void Events::follow() {
         continue;
       }
       exits_.push_back({life, envelope.event().value(), exit.container_id(), exit.id(), exit.pid(),
-                        exit.exit_status()});
+                        exit.exit_status(), std::chrono::steady_clock::now()});
     }
     (void)reader->Finish();
     const std::lock_guard lock(mutex_);
     reading_ = nullptr;
+    deaths_[life] = std::chrono::steady_clock::now();
   }
 }
 
@@ -103,7 +106,9 @@ std::vector<SeenExit> Events::exits(size_t since, size_t* repeated) const {
   std::vector<SeenExit> found;
   for (size_t i = since; i < exits_.size(); ++i) {
     const bool again = std::any_of(found.begin(), found.end(), [&](const SeenExit& before) {
-      return before.life != exits_[i].life && before.event == exits_[i].event;
+      const auto death = deaths_.find(before.life);
+      return before.life != exits_[i].life && before.event == exits_[i].event &&
+             death != deaths_.end() && death->second - before.at < kAnswered;
     });
     if (!again) {
       found.push_back(exits_[i]);

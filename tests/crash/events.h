@@ -1,6 +1,8 @@
 // The daemon's events, followed through all its lives.
 #pragma once
 
+#include <chrono>
+#include <map>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -17,6 +19,7 @@ struct SeenExit {
   std::string process;  // the exec's id, or the container's
   uint32_t pid = 0;
   uint32_t status = 0;
+  std::chrono::steady_clock::time_point at;  // when it arrived
 };
 
 /// Any thread.
@@ -31,8 +34,9 @@ class Events {
   void synchronize();
   /// How many ends have been told so far.
   size_t count() const;
-  /// The ends told since count() was `since`. What is told again, because a daemon died before it
-  /// had thanked for it, is the same event to the nanosecond and one end.
+  /// The ends told since count() was `since`. One that is told again is the same end when it is the
+  /// same event to the nanosecond, and the daemon that told it first died within a moment: before
+  /// the shim, or who speaks for it, had its answer. `repeated` counts those.
   std::vector<SeenExit> exits(size_t since, size_t* repeated = nullptr) const;
 
  private:
@@ -46,6 +50,7 @@ class Events {
   int probe_ = 0;  // the newest that has come back
   grpc::ClientContext* reading_ = nullptr;
   std::vector<SeenExit> exits_;
+  std::map<int, std::chrono::steady_clock::time_point> deaths_;  // of daemons, by their lives
   std::thread thread_;
 };
 
