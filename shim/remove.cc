@@ -52,7 +52,7 @@ Result<std::string> remove_leftovers(const Arguments& arguments) {
   BERTH_FAULT_POINT("shim.remove.removed");
   const Status unmounted = unmount_rootfs(bundle + "/rootfs");
   BERTH_FAULT_POINT("shim.remove.unmounted");
-  remove_dead_socket(bundle);
+  if (dead) remove_dead_socket(bundle);
   BERTH_RETURN_IF_ERROR(removed);
   BERTH_RETURN_IF_ERROR(unmounted);
   const Exit now = exit_now(0, 128 + 9);

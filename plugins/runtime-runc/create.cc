@@ -135,7 +135,6 @@ void TaskRuntime::abandon(Task& task) {
   (void)task.shim()->call(context, "Shutdown", shutdown, &empty, settings_.timeouts.shutdown);
   task.shim()->close();
   BERTH_FAULT_POINT("daemon.abandon.ended");
-  drop_socket(task.bundle());
   if (!status.ok() && status.code() != Code::kNotFound) {
     (void)clean_up(task.bundle(), task.binary(), 0);
     // One that does not answer does not end either.
@@ -144,6 +143,8 @@ void TaskRuntime::abandon(Task& task) {
                                std::to_string(killed) + " processes that its shim left");
     }
   }
+  // Last: of one that did not answer it is dead only now.
+  drop_socket(task.bundle());
 }
 
 Status TaskRuntime::create(const Context& context, const tasks_api::CreateTaskRequest& request,
