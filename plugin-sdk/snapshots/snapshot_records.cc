@@ -10,8 +10,10 @@ namespace berth {
 namespace {
 
 using sqlite::Database;
+using sqlite::Room;
 using sqlite::Statement;
 using sqlite::Transaction;
+using sqlite::with_log_room;
 
 constexpr int64_t kFormat = 1;
 constexpr int kPage = 100;  // records read per transaction of a walk
@@ -85,12 +87,13 @@ std::optional<std::string> field_of(const SnapshotRecord& record,
 struct Connection {
   Database db;
   Statement by_key;
-  Statement labels;
+  Statement label_rows;
   Statement parents;
 
   Status prepare() {
     BERTH_ASSIGN_OR_RETURN(by_key, db.prepare("SELECT " BERTH_RECORD_COLUMNS "WHERE s.key = ?1"));
-    BERTH_ASSIGN_OR_RETURN(labels, db.prepare("SELECT key, value FROM labels WHERE snapshot = ?1"));
+    BERTH_ASSIGN_OR_RETURN(label_rows,
+                           db.prepare("SELECT key, value FROM labels WHERE snapshot = ?1"));
     BERTH_ASSIGN_OR_RETURN(
         parents, db.prepare("WITH RECURSIVE chain(id, depth) AS ("
                             " SELECT parent, 1 FROM snapshots WHERE id = ?1 AND parent IS NOT NULL"
@@ -110,11 +113,11 @@ struct Connection {
   }
 
   Status read_labels(SnapshotRecord* record) {
-    labels.bind(1, static_cast<int64_t>(record->id));
+    label_rows.bind(1, static_cast<int64_t>(record->id));
     for (;;) {
-      BERTH_ASSIGN_OR_RETURN(const bool row, labels.step());
+      BERTH_ASSIGN_OR_RETURN(const bool row, label_rows.step());
       if (!row) return {};
-      record->labels.emplace(labels.text(0), labels.text(1));
+      record->labels.emplace(label_rows.text(0), label_rows.text(1));
     }
   }
 
@@ -141,6 +144,119 @@ struct Connection {
   }
 };
 
+// The writing connection. Each function is one transaction.
+struct Writer : Connection {
+  Status insert(const Snapshot& draft);
+  Status commit(std::string_view key, std::string_view name, const SnapshotUsage& usage,
+                const SnapshotLabels& labels);
+  Result<SnapshotRecord> remove(std::string_view key);
+  Result<SnapshotRecord> update(std::string_view key, const SnapshotLabels& labels,
+                                std::span<const std::string> paths);
+};
+
+Status Writer::insert(const Snapshot& draft) {
+  const SnapshotRecord& record = draft.record;
+  BERTH_ASSIGN_OR_RETURN(Transaction transaction, Transaction::write(db));
+  if (!record.parent.empty()) {
+    BERTH_ASSIGN_OR_RETURN(const auto above, find(record.parent));
+    // The same name with another id is another snapshot; the draft's tree is not based on it.
+    if (!above || above->id != draft.parents.front()) {
+      return no_snapshot(record.parent).with_context("parent of \"" + record.key + "\"");
+    }
+    if (above->kind != SnapshotKind::kCommitted) return unusable_parent(record.key, *above);
+  }
+  BERTH_ASSIGN_OR_RETURN(const auto existing, find(record.key));
+  if (existing) return already_exists("snapshot \"" + record.key + "\": already exists");
+  BERTH_ASSIGN_OR_RETURN(
+      Statement insert, db.prepare("INSERT INTO snapshots(id, key, parent, kind, created, updated) "
+                                   "VALUES(?1, ?2, ?3, ?4, ?5, ?6)"));
+  insert.bind(1, static_cast<int64_t>(record.id)).bind(2, record.key);
+  if (record.parent.empty()) {
+    insert.bind_null(3);
+  } else {
+    insert.bind(3, static_cast<int64_t>(draft.parents.front()));
+  }
+  insert.bind(4, static_cast<int64_t>(record.kind));
+  BERTH_RETURN_IF_ERROR(insert.bind(5, record.created_ns).bind(6, record.updated_ns).run());
+  BERTH_RETURN_IF_ERROR(write_labels(record.id, record.labels));
+  return transaction.commit().with_context("record snapshot \"" + record.key + "\"");
+}
+
+Status Writer::commit(std::string_view key, std::string_view name, const SnapshotUsage& usage,
+                      const SnapshotLabels& labels) {
+  const std::string what = "commit of snapshot \"" + std::string(key) + "\"";
+  if (name.empty()) return invalid_argument(what + " without a name");
+  BERTH_ASSIGN_OR_RETURN(Transaction transaction, Transaction::write(db));
+  BERTH_ASSIGN_OR_RETURN(const auto active, find(key));
+  if (!active) return no_snapshot(key).with_context("commit");
+  BERTH_ASSIGN_OR_RETURN(const auto existing, find(name));
+  if (existing) return already_exists(what + ": \"" + std::string(name) + "\" already exists");
+  if (active->kind != SnapshotKind::kActive) {
+    return failed_precondition(what + ": it is " + std::string(snapshot_kind_name(active->kind)) +
+                               ", not active");
+  }
+  BERTH_ASSIGN_OR_RETURN(Statement update,
+                         db.prepare("UPDATE snapshots SET key = ?2, kind = ?3, size = ?4, "
+                                    "inodes = ?5, created = ?6, updated = ?6 WHERE id = ?1"));
+  update.bind(1, static_cast<int64_t>(active->id)).bind(2, name);
+  update.bind(3, static_cast<int64_t>(SnapshotKind::kCommitted));
+  BERTH_RETURN_IF_ERROR(update.bind(4, usage.bytes).bind(5, usage.inodes).bind(6, now_ns()).run());
+  BERTH_RETURN_IF_ERROR(write_labels(active->id, labels));
+  return transaction.commit().with_context(what);
+}
+
+Result<SnapshotRecord> Writer::remove(std::string_view key) {
+  BERTH_ASSIGN_OR_RETURN(Transaction transaction, Transaction::write(db));
+  BERTH_ASSIGN_OR_RETURN(const auto record, find(key));
+  if (!record) return no_snapshot(key).with_context("remove");
+  BERTH_ASSIGN_OR_RETURN(Statement child,
+                         db.prepare("SELECT key FROM snapshots WHERE parent = ?1 LIMIT 1"));
+  BERTH_ASSIGN_OR_RETURN(const bool has_child,
+                         child.bind(1, static_cast<int64_t>(record->id)).step());
+  if (has_child) {
+    const std::string name(child.text(0));
+    child.reset();
+    return failed_precondition("remove of snapshot \"" + record->key + "\": it has children, \"" +
+                               name + "\" is one; remove them first");
+  }
+  BERTH_ASSIGN_OR_RETURN(Statement erase, db.prepare("DELETE FROM snapshots WHERE id = ?1"));
+  BERTH_RETURN_IF_ERROR(erase.bind(1, static_cast<int64_t>(record->id)).run());
+  BERTH_RETURN_IF_ERROR(
+      transaction.commit(Room::kUse).with_context("remove snapshot \"" + record->key + "\""));
+  return *record;
+}
+
+Result<SnapshotRecord> Writer::update(std::string_view key, const SnapshotLabels& labels,
+                                      std::span<const std::string> paths) {
+  constexpr std::string_view kOneLabel = "labels.";
+  BERTH_ASSIGN_OR_RETURN(Transaction transaction, Transaction::write(db));
+  BERTH_ASSIGN_OR_RETURN(auto record, find(key));
+  if (!record) return no_snapshot(key).with_context("update");
+  BERTH_RETURN_IF_ERROR(read_labels(&*record));
+  if (paths.empty()) record->labels = labels;
+  for (const std::string& path : paths) {
+    if (path == "labels") {
+      record->labels = labels;
+    } else if (path.starts_with(kOneLabel)) {
+      const std::string name = path.substr(kOneLabel.size());
+      const auto given = labels.find(name);
+      record->labels[name] = given == labels.end() ? "" : given->second;
+    } else {
+      return invalid_argument("update of snapshot \"" + record->key + "\": field \"" + path +
+                              "\" cannot be changed, only labels can");
+    }
+  }
+  std::erase_if(record->labels, [](const auto& label) { return label.second.empty(); });
+  record->updated_ns = now_ns();
+  BERTH_ASSIGN_OR_RETURN(Statement touch,
+                         db.prepare("UPDATE snapshots SET updated = ?2 WHERE id = ?1"));
+  BERTH_RETURN_IF_ERROR(
+      touch.bind(1, static_cast<int64_t>(record->id)).bind(2, record->updated_ns).run());
+  BERTH_RETURN_IF_ERROR(write_labels(record->id, record->labels));
+  BERTH_RETURN_IF_ERROR(transaction.commit());
+  return *std::move(record);
+}
+
 }  // namespace
 
 std::string_view snapshot_kind_name(SnapshotKind kind) {
@@ -158,7 +274,7 @@ std::string_view snapshot_kind_name(SnapshotKind kind) {
 // Two connections, so that readers do not wait for a writer's fsync. Mutexes are never nested.
 struct SnapshotRecords::Store {
   std::mutex write_mutex;
-  Connection writer;
+  Writer writer;
 
   std::mutex read_mutex;
   Connection reader;
@@ -242,36 +358,10 @@ Result<Snapshot> SnapshotRecords::draft(SnapshotKind kind, std::string_view key,
 }
 
 Status SnapshotRecords::insert(const Snapshot& draft) {
-  const SnapshotRecord& record = draft.record;
   const std::lock_guard lock(store_->write_mutex);
-  Connection& writer = store_->writer;
-  BERTH_ASSIGN_OR_RETURN(Transaction transaction, Transaction::write(writer.db));
-  if (!record.parent.empty()) {
-    BERTH_ASSIGN_OR_RETURN(const auto above, writer.find(record.parent));
-    // The same name with another id is another snapshot; the draft's tree is not based on it.
-    if (!above || above->id != draft.parents.front()) {
-      return no_snapshot(record.parent).with_context("parent of \"" + record.key + "\"");
-    }
-    if (above->kind != SnapshotKind::kCommitted) return unusable_parent(record.key, *above);
-  }
-  BERTH_ASSIGN_OR_RETURN(const auto existing, writer.find(record.key));
-  if (existing) return already_exists("snapshot \"" + record.key + "\": already exists");
-  BERTH_ASSIGN_OR_RETURN(
-      Statement insert,
-      writer.db.prepare("INSERT INTO snapshots(id, key, parent, kind, created, updated) "
-                        "VALUES(?1, ?2, ?3, ?4, ?5, ?6)"));
-  insert.bind(1, static_cast<int64_t>(record.id)).bind(2, record.key);
-  if (record.parent.empty()) {
-    insert.bind_null(3);
-  } else {
-    insert.bind(3, static_cast<int64_t>(draft.parents.front()));
-  }
-  insert.bind(4, static_cast<int64_t>(record.kind));
-  BERTH_RETURN_IF_ERROR(insert.bind(5, record.created_ns).bind(6, record.updated_ns).run());
-  BERTH_RETURN_IF_ERROR(writer.write_labels(record.id, record.labels));
-  return transaction.commit();
+  Writer& writer = store_->writer;
+  return with_log_room(writer.db, [&] { return writer.insert(draft); });
 }
-
 Result<SnapshotRecord> SnapshotRecords::stat(std::string_view key) const {
   const std::lock_guard lock(store_->read_mutex);
   Connection& reader = store_->reader;
@@ -314,82 +404,22 @@ Result<std::vector<SnapshotRecord>> SnapshotRecords::all() const {
 
 Status SnapshotRecords::commit(std::string_view key, std::string_view name,
                                const SnapshotUsage& usage, const SnapshotLabels& labels) {
-  const std::string what = "commit of snapshot \"" + std::string(key) + "\"";
-  if (name.empty()) return invalid_argument(what + " without a name");
   const std::lock_guard lock(store_->write_mutex);
-  Connection& writer = store_->writer;
-  BERTH_ASSIGN_OR_RETURN(Transaction transaction, Transaction::write(writer.db));
-  BERTH_ASSIGN_OR_RETURN(const auto active, writer.find(key));
-  if (!active) return no_snapshot(key).with_context("commit");
-  BERTH_ASSIGN_OR_RETURN(const auto existing, writer.find(name));
-  if (existing) return already_exists(what + ": \"" + std::string(name) + "\" already exists");
-  if (active->kind != SnapshotKind::kActive) {
-    return failed_precondition(what + ": it is " + std::string(snapshot_kind_name(active->kind)) +
-                               ", not active");
-  }
-  BERTH_ASSIGN_OR_RETURN(
-      Statement update, writer.db.prepare("UPDATE snapshots SET key = ?2, kind = ?3, size = ?4, "
-                                          "inodes = ?5, created = ?6, updated = ?6 WHERE id = ?1"));
-  update.bind(1, static_cast<int64_t>(active->id)).bind(2, name);
-  update.bind(3, static_cast<int64_t>(SnapshotKind::kCommitted));
-  BERTH_RETURN_IF_ERROR(update.bind(4, usage.bytes).bind(5, usage.inodes).bind(6, now_ns()).run());
-  BERTH_RETURN_IF_ERROR(writer.write_labels(active->id, labels));
-  return transaction.commit();
+  Writer& writer = store_->writer;
+  return with_log_room(writer.db, [&] { return writer.commit(key, name, usage, labels); });
 }
 
 Result<SnapshotRecord> SnapshotRecords::remove(std::string_view key) {
   const std::lock_guard lock(store_->write_mutex);
-  Connection& writer = store_->writer;
-  BERTH_ASSIGN_OR_RETURN(Transaction transaction, Transaction::write(writer.db));
-  BERTH_ASSIGN_OR_RETURN(const auto record, writer.find(key));
-  if (!record) return no_snapshot(key).with_context("remove");
-  BERTH_ASSIGN_OR_RETURN(Statement child,
-                         writer.db.prepare("SELECT key FROM snapshots WHERE parent = ?1 LIMIT 1"));
-  BERTH_ASSIGN_OR_RETURN(const bool has_child,
-                         child.bind(1, static_cast<int64_t>(record->id)).step());
-  if (has_child) {
-    const std::string name(child.text(0));
-    child.reset();
-    return failed_precondition("remove of snapshot \"" + record->key + "\": it has children, \"" +
-                               name + "\" is one; remove them first");
-  }
-  BERTH_ASSIGN_OR_RETURN(Statement erase, writer.db.prepare("DELETE FROM snapshots WHERE id = ?1"));
-  BERTH_RETURN_IF_ERROR(erase.bind(1, static_cast<int64_t>(record->id)).run());
-  BERTH_RETURN_IF_ERROR(transaction.commit());
-  return *record;
+  Writer& writer = store_->writer;
+  return with_log_room(writer.db, [&] { return writer.remove(key); });
 }
 
 Result<SnapshotRecord> SnapshotRecords::update(std::string_view key, const SnapshotLabels& labels,
                                                std::span<const std::string> paths) {
-  constexpr std::string_view kOneLabel = "labels.";
   const std::lock_guard lock(store_->write_mutex);
-  Connection& writer = store_->writer;
-  BERTH_ASSIGN_OR_RETURN(Transaction transaction, Transaction::write(writer.db));
-  BERTH_ASSIGN_OR_RETURN(auto record, writer.find(key));
-  if (!record) return no_snapshot(key).with_context("update");
-  BERTH_RETURN_IF_ERROR(writer.read_labels(&*record));
-  if (paths.empty()) record->labels = labels;
-  for (const std::string& path : paths) {
-    if (path == "labels") {
-      record->labels = labels;
-    } else if (path.starts_with(kOneLabel)) {
-      const std::string name = path.substr(kOneLabel.size());
-      const auto given = labels.find(name);
-      record->labels[name] = given == labels.end() ? "" : given->second;
-    } else {
-      return invalid_argument("update of snapshot \"" + record->key + "\": field \"" + path +
-                              "\" cannot be changed, only labels can");
-    }
-  }
-  std::erase_if(record->labels, [](const auto& label) { return label.second.empty(); });
-  record->updated_ns = now_ns();
-  BERTH_ASSIGN_OR_RETURN(Statement touch,
-                         writer.db.prepare("UPDATE snapshots SET updated = ?2 WHERE id = ?1"));
-  BERTH_RETURN_IF_ERROR(
-      touch.bind(1, static_cast<int64_t>(record->id)).bind(2, record->updated_ns).run());
-  BERTH_RETURN_IF_ERROR(writer.write_labels(record->id, record->labels));
-  BERTH_RETURN_IF_ERROR(transaction.commit());
-  return *std::move(record);
+  Writer& writer = store_->writer;
+  return with_log_room(writer.db, [&] { return writer.update(key, labels, paths); });
 }
 
 Status SnapshotRecords::walk(const FilterSet& filters,

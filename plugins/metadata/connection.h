@@ -17,6 +17,11 @@ class Connection {
   sqlite::Database& db() { return db_; }
   Status exec(const std::string& sql) { return db_.exec(sql); }
   int64_t changes() const { return db_.changes(); }
+  /// Of the last connection.
+  void close() {
+    statements_.clear();
+    db_.close();
+  }
 
  private:
   friend class Query;

@@ -310,6 +310,7 @@ Status Containers::Delete(Context& context, const DeleteContainerRequest& reques
         run(tx, "DELETE FROM containers WHERE ns = ?1 AND id = ?2", ns, request.id()));
     if (tx.changes() == 0) return missing(ns, request.id());
     tx.mark_dirty();
+    tx.mark_removal();
     return drop_references(tx, ns, Kind::kContainer, request.id());
   });
 }

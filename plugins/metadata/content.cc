@@ -165,6 +165,7 @@ berth::Status Content::Delete(Context& context, const DeleteContentRequest& requ
     BERTH_RETURN_IF_ERROR(run(tx, "DELETE FROM content WHERE ns = ?1 AND digest = ?2", ns, digest));
     if (tx.changes() == 0) return missing(digest);
     tx.mark_dirty();
+    tx.mark_removal();
     BERTH_RETURN_IF_ERROR(remove_from_lease(tx, context, ns, Kind::kContent, digest));
     return drop_references(tx, ns, Kind::kContent, digest);
   });

@@ -125,15 +125,23 @@ Status read_expired_leases(Connection& db, int64_t now, std::vector<Garbage>* ou
 
 Collection::~Collection() {
   if (!noting_) return;
-  (void)store_.write([](Tx& tx) { return tx.exec(kEndNotes); }, Store::Durability::kRelaxed);
+  (void)store_.write(
+      [](Tx& tx) {
+        tx.mark_removal();
+        return tx.exec(kEndNotes);
+      },
+      Store::Durability::kRelaxed);
 }
 
 Result<std::vector<Garbage>> Collection::mark(int64_t now) {
   noting_ = true;
   // What a collection that failed may have left goes first.
-  BERTH_RETURN_IF_ERROR(
-      store_.write([](Tx& tx) { return tx.exec(std::string(kEndNotes) + kBeginNotes); },
-                   Store::Durability::kRelaxed));
+  BERTH_RETURN_IF_ERROR(store_.write(
+      [](Tx& tx) {
+        tx.mark_removal();
+        return tx.exec(std::string(kEndNotes) + kBeginNotes);
+      },
+      Store::Durability::kRelaxed));
   std::vector<Garbage> garbage;
   const Status read = store_.read([&](Connection& db) -> Status {
     Query query(db, kMark, now);
@@ -160,13 +168,14 @@ Status Collection::kept_since(Connection& db, Kept* out) {
 Result<std::vector<Garbage>> Collection::sweep(const std::vector<Garbage>& garbage, int64_t now) {
   std::vector<Garbage> removed;
   std::span<const Garbage> rest(garbage);
+  size_t most = kBatch;
   while (!rest.empty()) {
-    const auto batch = rest.first(std::min(kBatch, rest.size()));
-    rest = rest.subspan(batch.size());
+    const auto batch = rest.first(std::min(most, rest.size()));
     std::vector<Garbage> gone;
     // What a power loss brings back is garbage again.
     const Status swept = store_.write(
         [&](Tx& tx) -> Status {
+          tx.mark_removal();
           gone.clear();
           Kept kept;
           BERTH_RETURN_IF_ERROR(kept_since(tx, &kept));
@@ -178,7 +187,12 @@ Result<std::vector<Garbage>> Collection::sweep(const std::vector<Garbage>& garba
           return {};
         },
         Store::Durability::kRelaxed);
+    if (swept.code() == Code::kResourceExhausted && batch.size() > 1) {
+      most = batch.size() / 2;  // on a full disk the log has room for so much at a time
+      continue;
+    }
     if (!swept.ok()) return swept.with_context("remove garbage");
+    rest = rest.subspan(batch.size());
     removed.insert(removed.end(), gone.begin(), gone.end());
   }
   return removed;

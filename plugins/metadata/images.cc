@@ -215,6 +215,7 @@ Status Images::Delete(Context& context, const DeleteImageRequest& request,
     BERTH_RETURN_IF_ERROR(remove_from_lease(tx, context, ns, Kind::kImage, name));
     BERTH_RETURN_IF_ERROR(run(tx, "DELETE FROM images WHERE ns = ?1 AND name = ?2", ns, name));
     tx.mark_dirty();
+    tx.mark_removal();
     return drop_references(tx, ns, Kind::kImage, name);
   });
 }

@@ -112,6 +112,7 @@ Status Leases::Delete(Context& context, const DeleteRequest& request, google::pr
         run(tx, "DELETE FROM leases WHERE ns = ?1 AND id = ?2", ns, request.id()));
     if (tx.changes() == 0) return missing(request.id());
     tx.mark_dirty();
+    tx.mark_removal();
     return run(tx, "DELETE FROM lease_resources WHERE ns = ?1 AND lease = ?2", ns, request.id());
   });
 }
@@ -152,6 +153,7 @@ Status Leases::DeleteResource(Context& context, const DeleteResourceRequest& req
   return store_.write([&](Tx& tx) -> Status {
     BERTH_RETURN_IF_ERROR(require(tx, ns, request.id()));
     tx.mark_dirty();
+    tx.mark_removal();
     return run(tx,
                "DELETE FROM lease_resources "
                "WHERE ns = ?1 AND lease = ?2 AND kind = ?3 AND key = ?4",

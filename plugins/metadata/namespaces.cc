@@ -87,6 +87,7 @@ Status Namespaces::Update(Context&, const UpdateNamespaceRequest& request,
   BERTH_RETURN_IF_ERROR(validate_identifier(wanted.name()));
   Labels labels;
   BERTH_RETURN_IF_ERROR(store_.write([&](Tx& tx) -> Status {
+    labels.clear();
     if (request.update_mask().paths().empty()) {
       labels = wanted.labels();
     } else {
@@ -138,6 +139,7 @@ Status Namespaces::Delete(Context&, const DeleteNamespaceRequest& request,
     BERTH_RETURN_IF_ERROR(run(tx, "DELETE FROM refs WHERE ns = ?1", name));
     BERTH_RETURN_IF_ERROR(run(tx, "DELETE FROM back_refs WHERE ns = ?1", name));
     tx.mark_dirty();
+    tx.mark_removal();
     return {};
   });
 }

@@ -173,6 +173,7 @@ Status Reaper::forget(const std::vector<Item>& items) {
   if (items.empty()) return {};
   return store_.write(
       [&](Tx& tx) -> Status {
+        tx.mark_removal();
         for (const Item& item : items) {
           const Status removed =
               run(tx, "DELETE FROM discarded WHERE kind = ?1 AND store = ?2 AND name = ?3",
@@ -245,6 +246,7 @@ Status Reaper::note_orphans(const std::string& kind, const std::string& store,
   if (orphans.empty()) return {};
   return store_.write(
       [&](Tx& tx) -> Status {
+        tx.mark_removal();
         for (const std::string& name : orphans) {
           const Status noted =
               run(tx, "INSERT OR IGNORE INTO discarded VALUES (?1, ?2, ?3)", kind, store, name);

@@ -165,6 +165,7 @@ Status Sandboxes::Delete(Context& context, const StoreDeleteRequest& request,
         run(tx, "DELETE FROM sandboxes WHERE ns = ?1 AND id = ?2", ns, request.sandbox_id()));
     if (tx.changes() == 0) return missing(request.sandbox_id());
     tx.mark_dirty();
+    tx.mark_removal();
     return drop_references(tx, ns, Kind::kSandbox, request.sandbox_id());
   });
 }

@@ -200,6 +200,7 @@ Status Snapshots::record_creation(const Context& context, const Creation& creati
 void Snapshots::discard(const std::string& snapshotter, const std::string& backend_name) {
   (void)store_.write([&](Tx& tx) {  // on failure the first collection after a start finds it
     tx.mark_dirty();
+    tx.mark_removal();
     return run(tx, "INSERT OR IGNORE INTO discarded VALUES ('snapshot', ?1, ?2)", snapshotter,
                backend_name);
   });
@@ -312,6 +313,7 @@ Status Snapshots::Remove(Context& context, const RemoveSnapshotRequest& request,
             request.snapshotter(), key));
     BERTH_RETURN_IF_ERROR(remove_from_lease(tx, context, ns, Kind::kSnapshot, node));
     tx.mark_dirty();
+    tx.mark_removal();
     return drop_references(tx, ns, Kind::kSnapshot, node);
   });
   BERTH_RETURN_IF_ERROR(written);

@@ -1,7 +1,5 @@
 #include "store.h"
 
-#include <sys/stat.h>
-
 #include "schema.h"
 
 namespace berth::metadata {
@@ -11,17 +9,15 @@ constexpr int kCheckpointPages = 1000;  // 4 MiB of log: time to write it back
 constexpr int kMaxLogPages = 8000;      // 32 MiB: it does not come to an end by itself
 constexpr size_t kIdleReaders = 16;
 constexpr int64_t kNumbersPerWrite = 10'000;
+constexpr int64_t kLogRoom = 1 << 20;  // a batch of a collection's removals fits
 
 Status damaged(const std::string& path, const std::string& why) {
   return data_loss("open metadata database " + path + ": it is damaged: " + why +
                    "; restore it from a backup, or move it and its -wal file away to start empty");
 }
 
-// A log with something in it was left by a process that did not close the database.
-bool left_unclean(const std::string& path) {
-  struct stat log {};
-  return ::stat((path + "-wal").c_str(), &log) == 0 && log.st_size > 0;
-}
+// As SQLite says it, and the same of what a mutation finds when it spills into the log.
+bool no_room(const Status& status) { return status.code() == Code::kResourceExhausted; }
 
 Status check(sqlite::Database& db, const std::string& path) {
   Result<sqlite::Statement> statement = db.prepare("PRAGMA quick_check(1)");
@@ -48,7 +44,8 @@ Store::Store(std::string path, Options options)
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& path, Options options) {
   std::unique_ptr<Store> store(new Store(path, std::move(options)));
-  const bool unclean = left_unclean(path);
+  // A log with something in it was left by a process that did not close the database.
+  const bool unclean = sqlite::Database::log_left(path);
   Result<sqlite::Database> db = store->open_connection(false);
   if (!db.ok()) {
     return db.status().code() == Code::kDataLoss ? damaged(path, db.status().message())
@@ -80,6 +77,7 @@ Store::~Store() { close(); }
 Result<sqlite::Database> Store::open_connection(bool read_only) const {
   sqlite::Database::Options options;
   options.read_only = read_only;
+  options.log_room = kLogRoom;
   options.make = [this](sqlite::Database& fresh) { return migrate(fresh, path_, migrations()); };
   BERTH_ASSIGN_OR_RETURN(sqlite::Database db, sqlite::Database::open(path_, options));
   // Temporary tables (a collection's notes) never touch the disk.
@@ -125,36 +123,57 @@ Status Store::write(const Mutation& mutation, Durability durability) {
   return std::move(job.status);
 }
 
-void Store::commit(std::vector<Job*>& batch) {
+void Store::commit(const std::vector<Job*>& batch) {
+  Status status = attempt(batch);
+  if (no_room(status) && reuse_log().ok()) status = attempt(batch);
+  if (no_room(status) && batch.size() > 1) {
+    // What removes must not fail with what adds, nor for the size of what it shares a commit with.
+    for (Job* job : batch) commit({job});
+    return;
+  }
+  if (status.ok()) return;
+  status = status.with_context("commit to metadata database " + path_);
+  options_.log(status.to_string());
+  for (Job* job : batch) {
+    if (job->status.ok()) job->status = status;
+  }
+}
+
+// One transaction. A returned error is one of the whole and has undone it.
+Status Store::attempt(const std::vector<Job*>& batch) {
   bool full = false;
-  for (const Job* job : batch) full = full || job->durability == Durability::kFull;
+  for (Job* job : batch) {
+    full = full || job->durability == Durability::kFull;
+    job->status = Status();
+  }
+  const Changes before = changes_;
   bool changed = false;
+  sqlite::Room room = sqlite::Room::kUse;
   Status status = set_durability(full && options_.survives_power_loss);
   if (status.ok()) status = run(tx_, "BEGIN IMMEDIATE");
-  if (status.ok()) status = run_jobs(batch, &changed);
+  if (status.ok()) status = run_jobs(batch, &changed, &room);
+  if (status.ok() && changed) status = tx_.db().claim_room(room);
   if (status.ok()) status = changed ? run(tx_, "COMMIT") : run(tx_, "ROLLBACK");
   if (!status.ok()) {
     if (sqlite3_get_autocommit(tx_.db().raw()) == 0) (void)run(tx_, "ROLLBACK");
-    status = status.with_context("commit to metadata database " + path_);
-    options_.log(status.to_string());
-    for (Job* job : batch) {
-      if (job->status.ok()) job->status = status;
-    }
-    return;
+    changes_ = before;
+    return status;
   }
   if (changed && observer_) {
     observer_(changes_);
     changes_.dirty = false;
   }
+  return {};
 }
 
 // Leaves the outcome of each mutation in its job; a returned error is one of the whole transaction.
-Status Store::run_jobs(std::vector<Job*>& batch, bool* changed) {
+Status Store::run_jobs(const std::vector<Job*>& batch, bool* changed, sqlite::Room* room) {
   const bool alone = batch.size() == 1;  // then the transaction itself is what is undone
   Changes changes = changes_;
   for (Job* job : batch) {
     if (!alone) BERTH_RETURN_IF_ERROR(run(tx_, "SAVEPOINT mutation"));
     tx_.dirty_ = false;
+    tx_.room_ = sqlite::Room::kLeave;
     try {
       job->status = job->mutation(tx_);
     } catch (const std::exception& error) {
@@ -167,6 +186,7 @@ Status Store::run_jobs(std::vector<Job*>& batch, bool* changed) {
     }
     if (job->status.ok()) {
       *changed = true;
+      if (tx_.room_ == sqlite::Room::kLeave) *room = sqlite::Room::kLeave;
       ++changes.mutations;
       changes.dirty = changes.dirty || tx_.dirty_;
     } else if (!alone) {
@@ -176,6 +196,12 @@ Status Store::run_jobs(std::vector<Job*>& batch, bool* changed) {
   }
   changes_ = changes;
   return {};
+}
+
+// As checkpoint(), and what reads an older state is waited for.
+Status Store::reuse_log() {
+  const std::lock_guard lock(checkpoint_mutex_);
+  return tx_.db().reuse_log();
 }
 
 // SQLite allows this only outside of transactions.
@@ -274,7 +300,7 @@ void Store::close() {
   log_grown_.notify_one();
   if (checkpoint_thread_.joinable()) checkpoint_thread_.join();
   checkpointer_ = Connection();
-  tx_ = Tx();  // the last connection writes the log back and removes it
+  tx_.close();
 }
 
 }  // namespace berth::metadata

@@ -18,10 +18,13 @@ class Tx final : public Connection {
   using Connection::Connection;
   /// Something may be unreferenced now: a collection would find work.
   void mark_dirty() { dirty_ = true; }
+  /// It removes, so it has to succeed on a full disk and may use the room that is kept for that.
+  void mark_removal() { room_ = sqlite::Room::kUse; }
 
  private:
   friend class Store;
   bool dirty_ = false;
+  sqlite::Room room_ = sqlite::Room::kLeave;
 };
 
 /// Changes since the store was opened.
@@ -56,8 +59,10 @@ class Store {
   void start();
 
   /// Runs `mutation` in a transaction, which mutations of other callers may share: a failed one is
-  /// undone alone. OK means committed and durable. A commit that fails (full disk) fails every
-  /// mutation that was in it. UNAVAILABLE once the store is closed. Waits for the disk.
+  /// undone alone. OK means committed and durable. A commit that fails fails every mutation that
+  /// was in it; on a full disk (RESOURCE_EXHAUSTED) those alone that find no room. `mutation` may
+  /// run more than once: what it leaves in its caller's variables is what it did last. UNAVAILABLE
+  /// once the store is closed. Waits for the disk.
   Status write(const Mutation& mutation, Durability durability = Durability::kFull);
 
   /// Runs `read` over one state of the database, with all that was acknowledged before.
@@ -78,8 +83,10 @@ class Store {
   explicit Store(std::string path, Options options);
 
   Result<sqlite::Database> open_connection(bool read_only) const;
-  void commit(std::vector<Job*>& batch);
-  Status run_jobs(std::vector<Job*>& batch, bool* changed);
+  void commit(const std::vector<Job*>& batch);
+  Status attempt(const std::vector<Job*>& batch);
+  Status run_jobs(const std::vector<Job*>& batch, bool* changed, sqlite::Room* room);
+  Status reuse_log();
   Status set_durability(bool full);
   void checkpoint(sqlite::Database& db);
   void bound_log();

@@ -345,6 +345,7 @@ Status abort_ingest(Store& store, ContentBackend& backend, const Context& contex
   std::string backend_ref;
   bool shared = false;
   const Status written = store.write([&](Tx& tx) -> Status {
+    tx.mark_removal();
     {
       Query query(tx, "DELETE FROM ingests WHERE ns = ?1 AND ref = ?2 RETURNING backend, expected",
                   ns, ref);

@@ -18,8 +18,8 @@ IMAGE_MEGABYTES = 1200
 
 # What berthd is linked with; what the tests run; what makes a machine of it.
 PACKAGES = """
-libprotobuf32 libspdlog1.10 libsqlite3-0 libisal2 libzstd1 zlib1g libssl3 libre2-9 libtomlplusplus3 libstdc++6
-containerd runc crun busybox-static python3 e2fsprogs btrfs-progs procps util-linux bsdutils mount attr tar gzip zstd iproute2
+libprotobuf32 libspdlog1.10 libsqlite3-0 libbtrfsutil1 libisal2 libzstd1 zlib1g libssl3 libre2-9 libtomlplusplus3 libstdc++6
+containerd runc crun busybox-static python3 e2fsprogs btrfs-progs xfsprogs procps util-linux bsdutils mount attr tar gzip zstd iproute2
 docker-registry strace
 systemd systemd-sysv udev dbus kmod apparmor
 """.split()

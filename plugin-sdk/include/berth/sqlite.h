@@ -18,8 +18,9 @@
 namespace berth::sqlite {
 
 /// The status of a failed call on `db`: CONSTRAINT gives ALREADY_EXISTS, FULL and TOOBIG
-/// RESOURCE_EXHAUSTED, BUSY and LOCKED UNAVAILABLE, CORRUPT and NOTADB DATA_LOSS, READONLY and PERM
-/// PERMISSION_DENIED, anything else INTERNAL. `attempt` names operation and object.
+/// RESOURCE_EXHAUSTED, as does an I/O error for want of room, BUSY, LOCKED and PROTOCOL
+/// UNAVAILABLE, CORRUPT and NOTADB DATA_LOSS, READONLY and PERM PERMISSION_DENIED, anything else
+/// INTERNAL. `attempt` names operation and object.
 Status error_status(sqlite3* db, int code, std::string_view attempt);
 
 /// A prepared statement. Movable. Its Database must outlive it.
@@ -59,7 +60,18 @@ class Statement {
   int bind_error_ = SQLITE_OK;
 };
 
+/// What a transaction may do with the little room that is kept for a full disk.
+enum class Room {
+  kLeave,  // it adds: refused when the database would have to grow and cannot
+  kUse,    // it removes: succeeds on a full disk
+};
+
 /// A connection. Movable; statements stay valid when it moves.
+///
+/// A disk that is full to the last block does not keep a transaction from being committed: the log
+/// keeps its blocks, the file grows before it is needed, both are overwritten in place, and the
+/// index of the log is in memory. Other processes cannot open a database that is open in this one.
+/// See docs/decisions/0006.
 class Database {
  public:
   Database() = default;
@@ -72,6 +84,9 @@ class Database {
     /// that takes its place once it is whole and synced: nobody ever sees half of it. Needs two
     /// syncs, where the same statements on an open database need seven.
     std::function<Status(Database&)> make = nullptr;
+    /// Bytes of log that are allocated at once and kept when the database is closed. What a
+    /// transaction that removes changes has to fit.
+    int64_t log_room = 256 << 10;
   };
 
   /// Opens `path`, made with mode 0600 when absent; journal_mode=WAL, synchronous=FULL (a commit
@@ -88,6 +103,18 @@ class Database {
   Result<int64_t> user_version();
   Status set_user_version(int64_t version);
 
+  /// Within a transaction, before COMMIT: the file has room for all its pages, and for a few more
+  /// unless `room` says that these may be used. RESOURCE_EXHAUSTED when it cannot grow. A system
+  /// call every 64 new pages, none otherwise. Transaction::commit() does it.
+  Status claim_room(Room room);
+  /// After a transaction that was refused with RESOURCE_EXHAUSTED: writes the log back, so that the
+  /// next one is written over it from its beginning. Waits for readers. with_log_room() does it.
+  Status reuse_log();
+  /// Writes the log back and closes. To be used on the last connection; log_left() is false then.
+  void close();
+  /// Whether the log of database `path` holds something: whoever used it last did not close() it.
+  static bool log_left(const std::string& path);
+
   int64_t last_insert_id() const { return sqlite3_last_insert_rowid(raw_.get()); }
   /// Rows that the last INSERT, UPDATE or DELETE changed.
   int64_t changes() const { return sqlite3_changes64(raw_.get()); }
@@ -101,7 +128,14 @@ class Database {
   explicit Database(sqlite3* raw) : raw_(raw) {}
   static Result<Database> connect(const std::string& path, const Options& options);
   static Status make(const std::string& path, const Options& options);
+  Status keep_room(const std::string& path, int64_t log_room);
+  int64_t file_size() const;
   std::unique_ptr<sqlite3, Close> raw_;
+  // Of a connection that may write, otherwise empty:
+  Statement page_count_;
+  int64_t page_size_ = 0;
+  int64_t file_pages_ = 0;  // that have their place in the file; never fewer again
+  int64_t log_room_ = 0;    // still to be allocated
 };
 
 /// A transaction from begin() to commit(); rolled back when it is destroyed before that.
@@ -117,12 +151,27 @@ class Transaction {
   ~Transaction();
 
   /// On failure the transaction is rolled back. All statements that read must be reset.
-  Status commit();
+  Status commit(Room room = Room::kLeave);
 
  private:
   explicit Transaction(Database* db) : db_(db) {}
   static Result<Transaction> begin(Database& db, const char* sql);
   Database* db_;
 };
+
+inline const Status& status_of(const Status& status) { return status; }
+template <typename T>
+const Status& status_of(const Result<T>& result) {
+  return result.status();
+}
+
+/// Runs `work`, a whole transaction on `db` that returns a Status or Result, and once more when
+/// there was no room for it in the log.
+template <typename Work>
+auto with_log_room(Database& db, const Work& work) -> decltype(work()) {
+  auto outcome = work();
+  if (status_of(outcome).code() == Code::kResourceExhausted && db.reuse_log().ok()) return work();
+  return outcome;
+}
 
 }  // namespace berth::sqlite
