@@ -8,8 +8,6 @@
 namespace berth::sqlite {
 namespace {
 
-using ::berth::testing::SmallDisk;
-
 class FullDiskTest : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {

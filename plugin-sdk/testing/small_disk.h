@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::testing {
+namespace berth {
 
 /// A file system of type `ext4`, `xfs` or `btrfs` over a loop device, in a mount namespace of this
 /// process: it goes with its owner, and with a process that dies.
@@ -91,4 +91,4 @@ class SmallDisk {
   bool mounted_ = false;
 };
 
-}  // namespace berth::testing
+}  // namespace berth

@@ -13,19 +13,16 @@ Status Collector::Collect(Context& context, const CollectRequest&, CollectRespon
   BERTH_ASSIGN_OR_RETURN(const InFlight::Hold turn, in_flight_.reserve(context, "collection"));
   const int64_t begin = monotonic_now();
   Reaper::Counts counts;
-  std::vector<Garbage> removed;
-  {
-    const int64_t now = wall_now();
-    Collection collection(store_);
-    BERTH_ASSIGN_OR_RETURN(const std::vector<Garbage> garbage, collection.mark(now));
-    BERTH_ASSIGN_OR_RETURN(removed, collection.sweep(garbage, now));
-  }
-  publish_removals(context, removed);
-  for (const Garbage& item : removed) {
-    if (item.kind != "content" && item.kind != "snapshot") ++counts[{item.kind, ""}];
-  }
-  reaper_.find_orphans(context);
-  BERTH_RETURN_IF_ERROR(reaper_.reap(context, &counts));
+  Collection::Swept swept;
+  do {
+    BERTH_ASSIGN_OR_RETURN(swept, sweep());
+    publish_removals(context, swept.removed);
+    for (const Garbage& item : swept.removed) {
+      if (item.kind != "content" && item.kind != "snapshot") ++counts[{item.kind, ""}];
+    }
+    reaper_.find_orphans(context);
+    BERTH_RETURN_IF_ERROR(reaper_.reap(context, &counts));
+  } while (!swept.complete);
   for (const auto& [what, count] : counts) {
     auto* entry = response->add_removed();
     entry->set_kind(what.first);
@@ -34,6 +31,13 @@ Status Collector::Collect(Context& context, const CollectRequest&, CollectRespon
   }
   response->set_duration_ns(static_cast<uint64_t>(monotonic_now() - begin));
   return {};
+}
+
+Result<Collection::Swept> Collector::sweep() {
+  const int64_t now = wall_now();
+  Collection collection(store_);
+  BERTH_ASSIGN_OR_RETURN(const std::vector<Garbage> garbage, collection.mark(now));
+  return collection.sweep(garbage, now);
 }
 
 void Collector::publish_removals(const Context& context,

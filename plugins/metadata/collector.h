@@ -29,6 +29,7 @@ class Collector final : public ::berth::metadata::v1::CollectorService {
   void WatchMutationsCall(ServerCall call) override { watch_.add(std::move(call)); }
 
  private:
+  Result<Collection::Swept> sweep();
   void publish_removals(const Context& context, const std::vector<Garbage>& removed) const;
 
   Store& store_;

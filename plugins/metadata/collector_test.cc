@@ -176,8 +176,8 @@ TEST_F(CollectorTest, WhatIsReferredToDuringACollectionStays) {
   ASSERT_TRUE(create_container("c", "top").ok());
   const auto removed = collection.sweep(*garbage, now);
   ASSERT_TRUE(removed.ok()) << removed.status().to_string();
-  ASSERT_EQ(removed->size(), 1U);
-  EXPECT_EQ(removed->front().key, other);
+  ASSERT_EQ(removed->removed.size(), 1U);
+  EXPECT_EQ(removed->removed.front().key, other);
   EXPECT_TRUE(has_content("default", config));
   EXPECT_THAT(snapshot_keys(), ElementsAre("base", "top"));
 }
@@ -194,7 +194,7 @@ TEST_F(CollectorTest, ALeaseTakenDuringACollectionHolds) {
   EXPECT_EQ(write_blob(leased("l"), "manifest").code(), Code::kAlreadyExists);
   const auto removed = collection.sweep(*garbage, now);
   ASSERT_TRUE(removed.ok());
-  EXPECT_THAT(*removed, IsEmpty());
+  EXPECT_THAT(removed->removed, IsEmpty());
   EXPECT_TRUE(has_content("default", manifest));
   EXPECT_TRUE(has_content("default", config));
 }

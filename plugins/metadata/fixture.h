@@ -19,7 +19,8 @@ namespace berth::metadata {
 class MetadataTest : public testing::Test {
  protected:
   void SetUp() override {
-    auto opened = Store::open(directory_.path() + "/metadata.db", {});
+    if (root_.empty()) root_ = directory_.path();
+    auto opened = Store::open(root_ + "/metadata.db", {});
     ASSERT_TRUE(opened.ok()) << opened.status().to_string();
     store_ = std::move(*opened);
     store_->start();
@@ -174,6 +175,7 @@ class MetadataTest : public testing::Test {
   }
 
   TempDirectory directory_;
+  std::string root_;  // of the database
   std::unique_ptr<Store> store_;
   InFlight in_flight_;
   MutationWatch watch_;

@@ -3,8 +3,10 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
-#include "store.h"
-#include "testing.h"
+#include <atomic>
+
+#include "fixture.h"
+#include "testing/small_disk.h"
 
 namespace berth::metadata {
 namespace {
@@ -72,6 +74,133 @@ TEST_F(FullDiskTest, SaysSoAndGoesOnWhenThereIsRoomAgain) {
   status = insert(store, "again", 1000);
   EXPECT_TRUE(status.ok()) << status.to_string();
   EXPECT_EQ(count(store), acknowledged + 1);
+}
+
+// An ext4 on which not a byte more can be written.
+class FullToTheLastBlock : public MetadataTest {
+ protected:
+  void SetUp() override {
+    auto disk = SmallDisk::make("ext4");
+    if (disk.status().code() == Code::kUnimplemented) GTEST_SKIP() << disk.status().message();
+    ASSERT_TRUE(disk.ok()) << disk.status().to_string();
+    disk_ = std::move(*disk);
+    root_ = disk_->path();
+    MetadataTest::SetUp();
+  }
+  // Adds until not even a small row goes in.
+  void use_up() {
+    disk_->fill();
+    for (int64_t size : {100'000, 1000}) {
+      Status status;
+      for (int i = 0; status.ok() && i < 1000; ++i) {
+        status = store_->write([&](Tx& tx) {
+          return run(tx, "INSERT INTO namespaces VALUES (?1, ?2)",
+                     "use-up-" + std::to_string(size) + "-" + std::to_string(i),
+                     std::string(static_cast<size_t>(size), 'x'));
+        });
+      }
+      ASSERT_EQ(status.code(), Code::kResourceExhausted) << status.to_string();
+      EXPECT_NE(status.message().find("remove images"), std::string::npos) << status.message();
+    }
+  }
+  static Labels big_label() {
+    Labels labels;
+    labels["label"] = std::string(4000, 'x');
+    return labels;
+  }
+  int64_t rows(std::string_view sql) {
+    int64_t count = -1;
+    const Status read = store_->read([&](Connection& db) -> Status {
+      Query query(db, sql);
+      BERTH_RETURN_IF_ERROR(query.next().status());
+      count = query.integer(0);
+      return {};
+    });
+    EXPECT_TRUE(read.ok()) << read.to_string();
+    return count;
+  }
+
+  std::unique_ptr<SmallDisk> disk_;
+};
+
+TEST_F(FullToTheLastBlock, EverythingCanBeRemoved) {
+  ASSERT_TRUE(write_blob(in("default"), "bytes").ok());
+  ASSERT_TRUE(create_image("image", digest("bytes")).ok());
+  ASSERT_TRUE(prepare("active", "").ok());
+  ASSERT_TRUE(commit("layer", "active").ok());
+  ASSERT_TRUE(prepare("rootfs", "layer").ok());
+  ASSERT_TRUE(create_container("container", "rootfs").ok());
+  ASSERT_TRUE(create_lease("lease").ok());
+  use_up();
+  EXPECT_EQ(create_container("more", "", big_label()).code(), Code::kResourceExhausted);
+  containerd::services::containers::v1::DeleteContainerRequest container;
+  container.set_id("container");
+  google::protobuf::Empty nothing;
+  Context context = in("default");
+  Status status = containers_->Delete(context, container, &nothing);
+  EXPECT_TRUE(status.ok()) << status.to_string();
+  for (const Status& removed : {remove_snapshot("rootfs"), remove_snapshot("layer"),
+                                delete_image("image"), delete_lease("lease")}) {
+    EXPECT_TRUE(removed.ok()) << removed.to_string();
+  }
+  collect();
+  EXPECT_TRUE(blobs_.blobs.empty());
+  EXPECT_TRUE(snapshotter_->snapshots.empty());
+  disk_->make_room();
+  status = create_container("another", "");
+  EXPECT_TRUE(status.ok()) << status.to_string();
+}
+
+TEST_F(FullToTheLastBlock, RemovalsAreNotRefusedForWhatIsAddedBesideThem) {
+  constexpr int kThreads = 8;
+  constexpr int kEach = 20;
+  for (int i = 0; i < kThreads * kEach; ++i) {
+    ASSERT_TRUE(create_lease("l" + std::to_string(i)).ok());
+  }
+  use_up();
+  std::atomic<int> added = 0;
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([&, thread] {
+      for (int i = 0; i < kEach; ++i) {
+        const Status removed = delete_lease("l" + std::to_string(thread * kEach + i));
+        EXPECT_TRUE(removed.ok()) << removed.to_string();
+      }
+    });
+    threads.emplace_back([&, thread] {
+      for (int i = 0; i < kEach; ++i) {
+        const Status created =
+            create_lease("new-" + std::to_string(thread * kEach + i), big_label());
+        if (created.ok()) {
+          ++added;
+        } else {
+          EXPECT_EQ(created.code(), Code::kResourceExhausted) << created.to_string();
+        }
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(rows("SELECT count(*) FROM leases"), added);
+}
+
+// Neither the log nor the room that is kept is enough for all of it at once.
+TEST_F(FullToTheLastBlock, ACollectionOfMuch) {
+  constexpr int kBlobs = 10'000;
+  const Status filled = store_->write([&](Tx& tx) -> Status {
+    for (int i = 0; i < kBlobs; ++i) {
+      const std::string name = digest(std::to_string(i));
+      blobs_.blobs[name] = "x";
+      BERTH_RETURN_IF_ERROR(
+          run(tx, "INSERT INTO content VALUES ('default', ?1, 1, '{}', 1, 1, 0)", name));
+    }
+    return {};
+  });
+  ASSERT_TRUE(filled.ok()) << filled.to_string();
+  use_up();
+  EXPECT_EQ(collect()["content"], static_cast<uint64_t>(kBlobs));
+  EXPECT_TRUE(blobs_.blobs.empty());
+  EXPECT_EQ(rows("SELECT count(*) FROM content"), 0);
+  EXPECT_EQ(rows("SELECT count(*) FROM discarded"), 0);
 }
 
 }  // namespace

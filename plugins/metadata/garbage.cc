@@ -165,8 +165,8 @@ Status Collection::kept_since(Connection& db, Kept* out) {
   }
 }
 
-Result<std::vector<Garbage>> Collection::sweep(const std::vector<Garbage>& garbage, int64_t now) {
-  std::vector<Garbage> removed;
+Result<Collection::Swept> Collection::sweep(const std::vector<Garbage>& garbage, int64_t now) {
+  Swept result;
   std::span<const Garbage> rest(garbage);
   size_t most = kBatch;
   while (!rest.empty()) {
@@ -191,11 +191,15 @@ Result<std::vector<Garbage>> Collection::sweep(const std::vector<Garbage>& garba
       most = batch.size() / 2;  // on a full disk the log has room for so much at a time
       continue;
     }
+    if (swept.code() == Code::kResourceExhausted && !result.removed.empty()) {
+      result.complete = false;
+      break;
+    }
     if (!swept.ok()) return swept.with_context("remove garbage");
     rest = rest.subspan(batch.size());
-    removed.insert(removed.end(), gone.begin(), gone.end());
+    result.removed.insert(result.removed.end(), gone.begin(), gone.end());
   }
-  return removed;
+  return result;
 }
 
 Result<bool> Collection::remove(Tx& tx, const Garbage& item, int64_t now) {

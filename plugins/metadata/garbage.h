@@ -29,9 +29,14 @@ class Collection {
   /// labels, ingests of the last day. `now`: nanoseconds since 1970.
   Result<std::vector<Garbage>> mark(int64_t now);
 
-  /// Removes, in transactions of limited size, what has stayed unreferenced. Returns what was
-  /// removed.
-  Result<std::vector<Garbage>> sweep(const std::vector<Garbage>& garbage, int64_t now);
+  struct Swept {
+    std::vector<Garbage> removed;
+    /// False: on a full disk there was no room for the rest. What was removed makes some, once it
+    /// is gone from the stores; then another collection goes on.
+    bool complete = true;
+  };
+  /// Removes, in transactions of limited size, what has stayed unreferenced.
+  Result<Swept> sweep(const std::vector<Garbage>& garbage, int64_t now);
 
  private:
   using Kept = std::set<std::tuple<std::string, std::string, std::string>>;  // kind, ns, key
