@@ -80,12 +80,12 @@ TEST_P(FullDiskTest, WhatRemovesSucceedsAndWhatAddsIsRefused) {
   EXPECT_NE(refused.message().find("remove images"), std::string::npos) << refused.message();
   EXPECT_EQ(count(), there);
   // What removes may have to note something first, which takes pages.
-  for (int i = 0; i < 6; ++i) {
+  for (int i = 0; i < 12; ++i) {
     const Status noted = add(20'000, Room::kUse);
     ASSERT_TRUE(noted.ok()) << noted.to_string();
     ++there;
     ASSERT_TRUE(db_.reuse_log().ok());
-    disk_->fill();
+    if (i % 4 == 0) disk_->fill();
   }
   while (there > 0) {
     const Status removed = remove_first();
@@ -103,6 +103,26 @@ TEST_P(FullDiskTest, WhatRemovesSucceedsAndWhatAddsIsRefused) {
     ASSERT_TRUE(added.ok()) << added.to_string();
   }
   EXPECT_EQ(count(), 20);
+}
+
+// SQLite would cut off what is not used when it writes the log back.
+TEST_P(FullDiskTest, WhatTheFileGrewByStays) {
+  const auto pages_in_last_chunk = [&] {
+    auto pages = db_.prepare("PRAGMA page_count");
+    EXPECT_TRUE(pages->step().ok());
+    return pages->integer(0) % 64;
+  };
+  while (pages_in_last_chunk() < 60) {
+    const Status added = add(10'000);
+    ASSERT_TRUE(added.ok()) << added.to_string();
+  }
+  ASSERT_TRUE(db_.reuse_log().ok());
+  disk_->fill();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(add(60'000, Room::kUse).ok());
+    const Status written = db_.reuse_log();
+    ASSERT_TRUE(written.ok()) << written.to_string();
+  }
 }
 
 TEST_P(FullDiskTest, RemovesAfterACleanEnd) {

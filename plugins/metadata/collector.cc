@@ -13,16 +13,18 @@ Status Collector::Collect(Context& context, const CollectRequest&, CollectRespon
   BERTH_ASSIGN_OR_RETURN(const InFlight::Hold turn, in_flight_.reserve(context, "collection"));
   const int64_t begin = monotonic_now();
   Reaper::Counts counts;
-  Collection::Swept swept;
-  do {
-    BERTH_ASSIGN_OR_RETURN(swept, sweep());
+  for (bool again = true, stuck = false; again;) {
+    BERTH_ASSIGN_OR_RETURN(const Collection::Swept swept, sweep());
     publish_removals(context, swept.removed);
     for (const Garbage& item : swept.removed) {
       if (item.kind != "content" && item.kind != "snapshot") ++counts[{item.kind, ""}];
     }
     reaper_.find_orphans(context);
     BERTH_RETURN_IF_ERROR(reaper_.reap(context, &counts));
-  } while (!swept.complete);
+    again = !swept.refused.ok();
+    if (again && stuck && swept.removed.empty()) return swept.refused;
+    stuck = swept.removed.empty();
+  }
   for (const auto& [what, count] : counts) {
     auto* entry = response->add_removed();
     entry->set_kind(what.first);

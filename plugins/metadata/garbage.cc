@@ -191,9 +191,9 @@ Result<Collection::Swept> Collection::sweep(const std::vector<Garbage>& garbage,
       most = batch.size() / 2;  // on a full disk the log has room for so much at a time
       continue;
     }
-    if (swept.code() == Code::kResourceExhausted && !result.removed.empty()) {
-      result.complete = false;
-      break;
+    if (swept.code() == Code::kResourceExhausted) {
+      result.refused = swept.with_context("remove garbage");
+      return result;
     }
     if (!swept.ok()) return swept.with_context("remove garbage");
     rest = rest.subspan(batch.size());

@@ -31,9 +31,9 @@ class Collection {
 
   struct Swept {
     std::vector<Garbage> removed;
-    /// False: on a full disk there was no room for the rest. What was removed makes some, once it
-    /// is gone from the stores; then another collection goes on.
-    bool complete = true;
+    /// On a full disk, why the rest was not: what is gone from the records makes room once it is
+    /// gone from the stores, and another collection goes on. Otherwise OK.
+    Status refused;
   };
   /// Removes, in transactions of limited size, what has stayed unreferenced.
   Result<Swept> sweep(const std::vector<Garbage>& garbage, int64_t now);

@@ -4,6 +4,7 @@
     /guest           tests/vm/guest
     /integration     tests/integration, and raw_call
     /vm-scenarios    tests/vm/scenarios
+    /unit            the programs of unit_tests.py
     /base.tar, .gz   the layer of busybox that all images of the power loss have
 """
 import gzip
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 
+import unit_tests
 from guest_root import CannotBuild
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -85,6 +87,11 @@ def make(build, disk, work, without=""):
     shutil.copytree(os.path.join(SOURCE, "tests/integration"), os.path.join(work, "integration"), ignore=ignored)
     shutil.copy(os.path.join(build, "tests/raw_call"), os.path.join(work, "integration/raw_call"))
     subprocess.run(["strip", os.path.join(work, "integration/raw_call")], check=True)
+    unit = os.path.join(work, "unit")
+    os.makedirs(unit)
+    for name in unit_tests.PROGRAMS:
+        shutil.copy(os.path.join(build, "tests", name), unit)
+    subprocess.run(["strip"] + [os.path.join(unit, name) for name in unit_tests.PROGRAMS], check=True)
     base = make_image.base_layer()
     for name, data in (("base.tar", base), ("base.tar.gz", gzip.compress(base, 1, mtime=0))):
         with open(os.path.join(work, name), "wb") as out:
