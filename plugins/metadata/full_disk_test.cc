@@ -237,15 +237,20 @@ TEST_F(MuchToCollect, GoesInPieces) {
 // What is noted of earlier removals has used up the room; its end makes some again.
 TEST_F(MuchToCollect, BeginsWithWhatWasNotedBefore) {
   use_up();
-  Status noted;
-  for (int i = 0; noted.ok(); ++i) {
-    noted = store_->write([&](Tx& tx) {
-      tx.mark_removal();
-      return run(tx, "INSERT INTO discarded VALUES ('content', '', ?1 || zeroblob(3000))",
-                 digest(std::to_string(i)));
-    });
+  // The last ones take what is left of the very page where the first blob would be noted.
+  for (const int bulk : {3000, 0}) {
+    Status noted;
+    for (int i = 0; noted.ok(); ++i) {
+      const std::string number = std::to_string((bulk > 0 ? 0 : 100'000) + i);
+      const std::string name = "sha256:" + std::string(64 - number.size(), '0') + number;
+      noted = store_->write([&](Tx& tx) {
+        tx.mark_removal();
+        return run(tx, "INSERT INTO discarded VALUES ('content', '', ?1 || hex(zeroblob(?2)))",
+                   name, bulk / 2);
+      });
+    }
+    ASSERT_EQ(noted.code(), Code::kResourceExhausted) << noted.to_string();
   }
-  ASSERT_EQ(noted.code(), Code::kResourceExhausted) << noted.to_string();
   EXPECT_EQ(collect()["content"], static_cast<uint64_t>(kBlobs));
   EXPECT_EQ(rows("SELECT count(*) FROM content"), 0);
   EXPECT_EQ(rows("SELECT count(*) FROM discarded"), 0);
