@@ -152,6 +152,13 @@ struct Writer : Connection {
   Result<SnapshotRecord> remove(std::string_view key);
   Result<SnapshotRecord> update(std::string_view key, const SnapshotLabels& labels,
                                 std::span<const std::string> paths);
+  // When the reading connection is closed: the next start finds an empty log.
+  void close() {
+    by_key = Statement();
+    label_rows = Statement();
+    parents = Statement();
+    db.close();
+  }
 };
 
 Status Writer::insert(const Snapshot& draft) {
@@ -286,7 +293,13 @@ struct SnapshotRecords::Store {
 };
 
 SnapshotRecords::SnapshotRecords(std::unique_ptr<Store> store) : store_(std::move(store)) {}
-SnapshotRecords::~SnapshotRecords() = default;
+
+SnapshotRecords::~SnapshotRecords() {
+  store_->page = Statement();
+  store_->everything = Statement();
+  store_->reader = Connection();
+  store_->writer.close();
+}
 
 Result<std::unique_ptr<SnapshotRecords>> SnapshotRecords::open(const std::string& path) {
   auto store = std::make_unique<Store>();

@@ -233,7 +233,7 @@ void Database::close() {
   sqlite3_wal_checkpoint_v2(raw(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &in_log, &written_back);
   const std::string log = log_of(sqlite3_db_filename(raw(), "main"));
   *this = Database();
-  if (in_log == written_back) empty_log(log);
+  if (in_log >= 0 && in_log == written_back) empty_log(log);
 }
 
 bool Database::log_left(const std::string& path) { return !log_is_empty(log_of(path)); }

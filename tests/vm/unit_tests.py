@@ -15,12 +15,12 @@ def run(place, args):
     failed = []
     for name in args.names or PROGRAMS:
         began = time.monotonic()
-        done = machine.start(["/payload/unit/" + name, "--gtest_brief=1"], LD_LIBRARY_PATH="/usr/local/lib").wait(SECONDS, show=lambda line: print(line, end="", flush=True) if args.verbose else None)
+        done = machine.start(["/payload/unit/" + name], LD_LIBRARY_PATH="/usr/local/lib").wait(SECONDS, show=lambda line: print(line, end="", flush=True) if args.verbose else None)
         if done.code != 0:
             failed.append(name)
-            print(done.out, end="")
+            print(done.out + "exit code %d" % done.code)
         for line in done.out.splitlines():
-            if "SKIPPED" in line or line.startswith("[  PASSED  ]"):
+            if line.startswith(("[  PASSED  ]", "[  SKIPPED ]")):
                 print("    " + line)
         print("%-8s %s (%.0f s)" % ("FAILED" if done.code else "passed", name, time.monotonic() - began), flush=True)
     machine.power_off()
