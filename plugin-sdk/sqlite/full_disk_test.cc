@@ -62,6 +62,14 @@ class FullDiskTest : public ::testing::TestWithParam<const char*> {
     return rows->integer(0);
   }
 
+  void remove_all(int rows) {
+    for (int i = 0; i < rows; ++i) {
+      const Status removed = remove_first();
+      ASSERT_TRUE(removed.ok()) << removed.to_string();
+    }
+    EXPECT_EQ(count(), 0);
+  }
+
   std::unique_ptr<SmallDisk> disk_;
   Database db_;
 };
@@ -131,11 +139,7 @@ TEST_P(FullDiskTest, RemovesAfterACleanEnd) {
   EXPECT_FALSE(Database::log_left(path()));
   disk_->fill();
   open();
-  for (int i = 0; i < 20; ++i) {
-    const Status removed = remove_first();
-    ASSERT_TRUE(removed.ok()) << removed.to_string();
-  }
-  EXPECT_EQ(count(), 0);
+  remove_all(20);
 }
 
 TEST_P(FullDiskTest, RemovesAfterAKill) {
@@ -153,11 +157,7 @@ TEST_P(FullDiskTest, RemovesAfterAKill) {
   EXPECT_TRUE(Database::log_left(path()));
   disk_->fill();
   open();
-  for (int i = 0; i < 20; ++i) {
-    const Status removed = remove_first();
-    ASSERT_TRUE(removed.ok()) << removed.to_string();
-  }
-  EXPECT_EQ(count(), 0);
+  remove_all(20);
 }
 
 // Nothing could be kept then; it is made up for as soon as there is room.
@@ -177,10 +177,7 @@ TEST_P(FullDiskTest, OpenedForTheFirstTimeWhenThereWasNoRoom) {
   }
   EXPECT_TRUE(remove_first().ok());
   disk_->fill();
-  for (int i = 0; i < 8; ++i) {
-    const Status removed = remove_first();
-    ASSERT_TRUE(removed.ok()) << removed.to_string();
-  }
+  remove_all(9);
 }
 
 INSTANTIATE_TEST_SUITE_P(OnFileSystem, FullDiskTest, ::testing::Values("ext4", "xfs", "btrfs"),

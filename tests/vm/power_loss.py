@@ -5,7 +5,7 @@ import time
 
 import virtual_machine
 
-KINDS = ("image", "blob", "snapshot", "container", "removal")
+KINDS = ("image", "blob", "snapshot", "container", "removal", "snapshot removal")
 SECONDS_OF_WORK = (1.0, 25.0)
 VERIFY_SECONDS = 1800
 KEEP = 3
@@ -36,8 +36,8 @@ class Ledger:
         return {kind: self.begun[kind] - self.done[kind] for kind in KINDS}
 
     def request(self):
-        """For verify.py. An image whose removal has begun may be there or not."""
-        done = dict(self.done, image=self.done["image"] - self.begun["removal"])
+        """For verify.py. An image or snapshot whose removal has begun may be there or not."""
+        done = dict(self.done, image=self.done["image"] - self.begun["removal"], snapshot=self.done["snapshot"] - self.begun["snapshot removal"])
         return json.dumps({"done": {kind: sorted(done[kind]) for kind in KINDS}, "begun": {kind: sorted(self.begun[kind]) for kind in KINDS}, "keep": KEEP})
 
     def keep(self, images):
@@ -128,7 +128,7 @@ def run(place, args):
     print("%d rounds; interrupted: %s; verified: %s" % (
         args.rounds, ", ".join("%d %ss" % (number, kind) for kind, number in interrupted.items()),
         ", ".join("%d %s" % (number, what) for what, number in totals.items())))
-    if not interrupted["image"] or not totals.get("acknowledged images"):
-        print("FAILED: no import was interrupted, or none acknowledged: this has shown nothing")
+    if not interrupted["image"] or not totals.get("acknowledged images") or not interrupted["removal"] + interrupted["snapshot removal"]:
+        print("FAILED: no import or no removal was interrupted, or no import acknowledged: this has shown nothing")
         return 1
     return 0

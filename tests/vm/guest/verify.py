@@ -163,6 +163,10 @@ class Verifier:
         for seed in self.done["image"]:
             if self.image(seed).chains[-1] not in listed:
                 self.fault("image %d was acknowledged and its layer is not there" % seed)
+        for seed in self.done["snapshot removal"]:
+            if "snapshot-%d" % seed in listed:
+                self.fault("snapshot %d is back after its acknowledged removal" % seed)
+            self.count("acknowledged removals of snapshots")
         for seed in self.done["snapshot"]:
             if listed.get("snapshot-%d" % seed) != "Committed":
                 self.fault("snapshot %d was committed and is not" % seed)

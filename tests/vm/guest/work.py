@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""work.py SEED [IMAGE-SEED...]: imports, unpacks, commits and creates without end, until the power fails; deletes the images named.
+"""work.py SEED [IMAGE-SEED...]: imports, unpacks, commits, creates and removes without end, until the power fails; deletes the images named.
 
 Writes a line of JSON before each operation, {"begin": KIND, "seed": N}, and when the daemon has acknowledged it, {"done": ...}.
 """
@@ -79,6 +79,19 @@ def remove_image(seed):
     say("done", "removal", seed)
 
 
+STEP = 10  # from one seed of a worker to its next
+
+
+def remove_image_before(seed):
+    remove_image(seed - STEP)
+
+
+def remove_snapshot_before(seed):
+    say("begin", "snapshot removal", seed - STEP)
+    ctr("snapshots", "rm", "snapshot-%d" % (seed - STEP))
+    say("done", "snapshot removal", seed - STEP)
+
+
 def worker(works, seeds):
     for work, seed in zip(itertools.cycle(works), seeds):
         try:
@@ -93,8 +106,9 @@ def main():
     seed, old = int(sys.argv[1]), [int(word) for word in sys.argv[2:]]
     if recipes.BASE not in ctr("images", "ls", "-q"):
         import_image(0)
-    todo = [([import_image], itertools.count(seed, 10)), ([create_container], itertools.count(seed + 1, 10)),
-            ([ingest_blob, commit_snapshot], itertools.count(seed + 2, 10)), ([remove_image], old)]
+    todo = [([import_image], itertools.count(seed, STEP)), ([create_container], itertools.count(seed + 1, STEP)),
+            ([ingest_blob, commit_snapshot], itertools.count(seed + 2, STEP)), ([import_image, remove_image_before], itertools.count(seed + 3, STEP)),
+            ([commit_snapshot, remove_snapshot_before], itertools.count(seed + 4, STEP)), ([remove_image], old)]
     write_image(seed)  # so that all begin together
     threads = [threading.Thread(target=worker, args=one) for one in todo]
     for thread in threads:
