@@ -6,7 +6,9 @@ import time
 import virtual_machine
 
 KINDS = ("image", "blob", "snapshot", "container", "removal", "snapshot removal")
+REMOVALS = ("removal", "snapshot removal")
 SECONDS_OF_WORK = (1.0, 25.0)
+SECONDS_OF_REMOVAL = (0.0, 3.0)  # every other round: a removal is slower than a guess
 VERIFY_SECONDS = 1800
 KEEP = 3
 SHOWN = 20  # faults of one round
@@ -51,8 +53,8 @@ def words(counts):
     return ", ".join("%d %s%s" % (len(seeds), kind, "" if len(seeds) == 1 else "s") for kind, seeds in counts.items() if seeds) or "nothing"
 
 
-def work_until_power_fails(machine, ledger, seed, seconds):
-    """Returns the failures of operations: none of them may fail before the power does."""
+def work_until_power_fails(machine, ledger, seed, seconds, after_removal):
+    """`seconds` from the first operation, or from the first removal. Returns the failures of operations: none may fail before the power does."""
     old = sorted(ledger.done["image"] - {0})[:-1]
     command = machine.start(["python3", "-B", "/payload/guest/work.py", str(seed)] + [str(one) for one in old])
     lines = command.lines(VERIFY_SECONDS)
@@ -63,11 +65,12 @@ def work_until_power_fails(machine, ledger, seed, seconds):
         if failure:
             failures.append(failure)
 
-    for line in lines:  # until anything begins that is not the base
+    for line in lines:
         take(line)
         if failures:
             return failures
-        if "begin" in line and json.loads(line)["seed"] != 0:
+        begun = json.loads(line)
+        if begun.get("begin") in (REMOVALS if after_removal else KINDS) and begun["seed"] != 0:  # that one is the base
             break
     time.sleep(seconds)
     machine.cut_off()
@@ -114,12 +117,13 @@ def run(place, args):
         faults = verify(machine, ledger, totals)
         print("  up after %.0f s, verified after %.0f s" % (up, time.monotonic() - began - up), flush=True)
         if not faults and number <= args.rounds:
-            seconds = source.uniform(*SECONDS_OF_WORK)
-            faults = work_until_power_fails(machine, ledger, seed % 1000 * 10**6 + number * 10**4 + 1, seconds)
+            after_removal = number % 2 == 0
+            seconds = source.uniform(*(SECONDS_OF_REMOVAL if after_removal else SECONDS_OF_WORK))
+            faults = work_until_power_fails(machine, ledger, seed % 1000 * 10**6 + number * 10**4 + 1, seconds, after_removal)
             for kind, seeds in ledger.under_way().items():
                 interrupted[kind] += len(seeds)
-            print("round %d: the power failed after %.1f s; under way: %s; acknowledged: %s" % (
-                number, seconds, words(ledger.under_way()), words(ledger.done)), flush=True)
+            print("round %d: the power failed %.1f s after %s; under way: %s; acknowledged: %s" % (
+                number, seconds, "the first removal" if after_removal else "the beginning", words(ledger.under_way()), words(ledger.done)), flush=True)
         if faults:
             more = ["and %d more" % (len(faults) - SHOWN)] if len(faults) > SHOWN else []
             print("FAILED, --seed %d:\n  - %s" % (seed, "\n  - ".join(faults[:SHOWN] + more)))
