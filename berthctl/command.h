@@ -24,6 +24,7 @@ void on_chosen(CLI::App* command, Action* action, std::shared_ptr<Options> optio
 }
 
 void add_inspect(CLI::App& plugin, Action* action);
+void add_call(CLI::App& app, Action* action);
 void add_graph(CLI::App& plugin, Action* action);
 void add_new(CLI::App& plugin, Action* action);
 void add_why(CLI::App& plugin, Action* action);

@@ -8,6 +8,7 @@ void describe(CLI::App& app, berth::ctl::Action* action) {
   app.set_version_flag("--version,-v", "berthctl " + std::string(berth::builtin::version()) + " " +
                                            std::string(berth::builtin::revision()));
   app.require_subcommand(1);
+  berth::ctl::add_call(app, action);
   CLI::App* plugin = app.add_subcommand("plugin", "look at plugins, make them, test them");
   plugin->require_subcommand(1);
   berth::ctl::add_inspect(*plugin, action);
@@ -24,6 +25,13 @@ int main(int argc, char** argv) {
   describe(app, &action);
   try {
     app.parse(argc, argv);
+  } catch (const CLI::RequiredError& error) {
+    // The parser misses the subcommand before it looks at the word that is in its place.
+    const auto unknown = app.remaining(true);
+    if (unknown.empty()) return app.exit(error) == 0 ? 0 : berth::ctl::kWrongUse;
+    std::fprintf(stderr, "berthctl: there is no command \"%s\"; see --help\n",
+                 unknown.front().c_str());
+    return berth::ctl::kWrongUse;
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : berth::ctl::kWrongUse;
   }

@@ -1,78 +1,36 @@
 #include "plugin_source.h"
 
-#include <grpcpp/generic/generic_stub.h>
-#include <grpcpp/grpcpp.h>
-
 #include <filesystem>
 
 #include "builtin/builtins.h"
 #include "builtin/host_plugins.h"
 #include "config/config.h"
+#include "daemon_client.h"
 #include "lifecycle/plugin_set.h"
-#include "ops/logging.h"
 
 namespace berth::ctl {
 namespace {
 
 namespace pb = berth::host::v1;
 
-constexpr const char* kDefaultConfig = "/etc/berth/config.toml";
-constexpr const char* kList = "/berth.host.v1.Plugins/List";
-constexpr std::chrono::seconds kPatience{10};
-
-std::string default_config() {
-  std::error_code error;
-  return std::filesystem::exists(kDefaultConfig, error) ? kDefaultConfig : "";
-}
-
-/// One unary call of a method whose messages are known here and nowhere in the stub.
-grpc::Status call(const std::string& address, const char* method, const std::string& request,
-                  std::string* response) {
-  grpc::GenericStub stub(
-      grpc::CreateChannel("unix://" + address, grpc::InsecureChannelCredentials()));
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kPatience);
-  grpc::CompletionQueue queue;
-  const grpc::Slice slice(request);
-  const grpc::ByteBuffer sent(&slice, 1);
-  grpc::ByteBuffer received;
-  grpc::Status status;
-  auto reader = stub.PrepareUnaryCall(&context, method, sent, &queue);
-  reader->StartCall();
-  reader->Finish(&received, &status, nullptr);
-  void* tag = nullptr;
-  bool ok = false;
-  (void)queue.Next(&tag, &ok);
-  queue.Shutdown();
-  std::vector<grpc::Slice> slices;
-  if (status.ok() && received.Dump(&slices).ok()) {
-    for (const grpc::Slice& one : slices) {
-      response->append(reinterpret_cast<const char*>(one.begin()), one.size());
-    }
-  }
-  return status;
-}
+constexpr const char* kList = "berth.host.v1.Plugins/List";
 
 Result<KnownPlugins> ask_daemon(const std::string& address) {
   KnownPlugins known;
   known.from = "the daemon at " + address;
   known.live = true;
   const std::string attempt = "ask " + known.from + " for its plugins";
-  std::error_code error;
-  if (!std::filesystem::exists(address, error)) {
-    return unavailable(
-        attempt +
-        ": there is no such socket: start berthd, or give another --address, or look "
-        "at files with --plugin-dir");
-  }
   std::string bytes;
-  const grpc::Status status = call(address, kList, pb::ListRequest().SerializeAsString(), &bytes);
-  if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
+  const Status status = call(address, kList, pb::ListRequest().SerializeAsString(), {},
+                             [&](const std::string& response) { bytes = response; });
+  if (status.code() == Code::kUnimplemented) {
     return unimplemented(
-        attempt + ": what listens there is not berthd, or an older one: " + status.error_message());
+        attempt + ": what listens there is not berthd, or an older one: " + status.message());
   }
   if (!status.ok()) {
-    return Status(static_cast<Code>(status.error_code()), attempt + ": " + status.error_message());
+    const std::string hint =
+        status.code() == Code::kUnavailable ? "; --plugin-dir looks at files" : "";
+    return Status(status.code(), attempt + ": " + status.message() + hint);
   }
   if (!known.list.ParseFromString(bytes)) {
     return data_loss(attempt + ": its answer is not a berth.host.v1.ListResponse");
@@ -128,8 +86,8 @@ Result<KnownPlugins> known_plugins(const PluginSource& source) {
   if (!source.plugin_dir.empty() || !source.config.empty()) {
     return look_at_files(source.config, source.plugin_dir);
   }
-  BERTH_ASSIGN_OR_RETURN(const config::Config config, config::Config::load(default_config(), {}));
-  return ask_daemon(config.values().grpc.address);
+  BERTH_ASSIGN_OR_RETURN(const std::string address, default_address());
+  return ask_daemon(address);
 }
 
 }  // namespace berth::ctl

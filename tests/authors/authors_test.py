@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""A newcomer's way, in an empty folder and with the installed SDK alone: a plugin is made from a template, built, tested,
+inspected, loaded by a daemon and called by a client.
+
+Usage: authors_test.py PREFIX TEMPLATE (such as snapshotter-cpp). Exit code 77: something that the template needs is missing.
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+NAME = "my-first"
+IDENT = "my_first"
+# What a template needs of the machine: programs, and modules of pkg-config.
+NEEDS = {
+    "cpp": (["cmake", "protoc"], ["sqlite3", "re2"]),
+    "c": (["cmake", "protoc-c"], ["libprotobuf-c"]),
+    "rust": (["cargo", "protoc"], []),
+}
+
+
+class Failure(Exception):
+    pass
+
+
+def expect(holds, text):
+    if not holds:
+        raise Failure(text)
+
+
+def run(*command, cwd=None, code=0, timeout=240, env=None):
+    """Output of a command that must end with `code`."""
+    done = subprocess.run([str(word) for word in command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=timeout, text=True, check=False, env=env)
+    expect(done.returncode == code, f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def missing(lang):
+    programs, modules = NEEDS[lang]
+    absent = [name for name in programs if shutil.which(name) is None]
+    absent += [name for name in modules if subprocess.run(["pkg-config", "--exists", name], check=False).returncode != 0]
+    return absent
+
+
+class Daemon:
+    """The installed berthd with folders of its own and the plugins that are put into one of them."""
+
+    def __init__(self, prefix, folder):
+        self.prefix, self.folder = prefix, folder
+        self.plugins = folder / "plugins"
+        self.plugins.mkdir()
+        self.address = folder / "berthd.sock"
+        self.process = None
+        self.config = ""
+
+    def add(self, file):
+        shutil.copy(file, self.plugins)
+
+    def add_standard(self):
+        for file in (self.prefix / "lib/berth/plugins").glob("*.so"):
+            self.add(file)
+
+    def start(self):
+        (self.folder / "config.toml").write_text("version = 3\n" + self.config, encoding="utf-8")
+        log = open(self.folder / "log", "ab")
+        self.process = subprocess.Popen(
+            [self.prefix / "bin/berthd", "--config", self.folder / "config.toml", "--root", self.folder / "root", "--state",
+             self.folder / "state", "--address", self.address, "--plugin-dir", self.plugins], stdout=log, stderr=log)
+        end = time.monotonic() + 20
+        while f" serves on {self.address}" not in self.log():
+            expect(self.process.poll() is None and time.monotonic() < end, f"berthd does not serve:\n{self.log()}")
+            time.sleep(0.02)
+
+    def log(self):
+        return (self.folder / "log").read_text(encoding="utf-8")
+
+    def stop(self):
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise Failure(f"berthd does not stop:\n{self.log()}") from None
+        finally:
+            self.process = None
+        expect(code == 0, f"berthd ended with {code}:\n{self.log()}")
+        (self.folder / "log").unlink()
+
+
+class Author:
+    def __init__(self, prefix, template, folder):
+        self.prefix, self.folder = prefix, folder
+        self.type, self.lang = template.split("-")
+        self.project = folder / NAME
+        self.env = dict(os.environ, PATH=f"{prefix}/bin:{os.environ['PATH']}", CCACHE_BASEDIR=str(folder), CCACHE_NOHASHDIR="1",
+                        CARGO_NET_OFFLINE="true")
+        if shutil.which("ccache"):
+            self.env.update(CMAKE_C_COMPILER_LAUNCHER="ccache", CMAKE_CXX_COMPILER_LAUNCHER="ccache")
+
+    def ctl(self, *words, code=0):
+        return run(self.prefix / "bin/berthctl", *words, cwd=self.folder, code=code)
+
+    def make(self):
+        self.ctl("plugin", "new", "--type", self.type, "--lang", self.lang, NAME)
+        expect((self.project / "README.md").read_text(encoding="utf-8").startswith(f"# {NAME}"), "the README is about another")
+
+    def build(self):
+        """Returns the plugin's file."""
+        if self.lang == "rust":
+            output = run("cargo", "build", "--release", cwd=self.project, env=self.env)
+            expect("warning" not in output, f"cargo warns:\n{output}")
+            run("cargo", "test", cwd=self.project, env=self.env)
+            return self.project / f"target/release/lib{IDENT}.so"
+        run("cmake", "-B", "build", f"-DCMAKE_PREFIX_PATH={self.prefix}", cwd=self.project, env=self.env)
+        output = run("cmake", "--build", "build", "-j2", cwd=self.project, env=self.env)
+        expect("warning:" not in output, f"the compiler warns:\n{output}")
+        return self.project / f"build/{NAME}.so"
+
+    def test(self, file):
+        if self.lang == "rust":
+            return
+        output = run("ctest", "--test-dir", "build", "--output-on-failure", "--no-tests=error", cwd=self.project, env=self.env)
+        expect(f"{IDENT}_test" in output, f"the template has no test of its own:\n{output}")
+
+    def inspect(self, file, uri):
+        seen = json.loads(self.ctl("plugin", "inspect", "--json", file))
+        expect(seen["plugins"][0]["uri"] == uri, f"inspect shows {seen['plugins']}")
+        expect(seen["problems"] == [] and seen["warnings"] == [], f"inspect finds {seen}")
+        expect(seen["exports"] == ["berth_plugin_entry_v0"], f"it exports {seen['exports']}")
+
+
+def call_service(author, daemon):
+    method = f"{IDENT}.v1.MyFirst/Greet"
+    answer = json.loads(author.ctl("call", "-a", daemon.address, "-n", "k8s.io", method, '{"name": "world"}'))
+    expect(answer == {"text": "good day, world of k8s.io"}, f"it answers {answer}")
+    refused = author.ctl("call", "-a", daemon.address, method, code=1)
+    expect("INVALID_ARGUMENT: greet: name is empty" in refused, f"an empty name is answered with {refused}")
+    unknown = author.ctl("call", "-a", daemon.address, f"{IDENT}.v1.MyFirst/Shout", code=1)
+    expect("UNIMPLEMENTED" in unknown, f"a method that is not there is answered with {unknown}")
+
+
+def call_snapshotter(author, daemon):
+    ctr = shutil.which("ctr")
+    if ctr is None:
+        print("SKIPPED: the snapshotter is not called: ctr is missing")
+        return
+
+    def snapshots(*words, code=0):
+        return run(ctr, "-a", daemon.address, "snapshots", "--snapshotter", NAME, *words, code=code)
+
+    snapshots("prepare", "work")
+    snapshots("commit", "layer", "work")
+    snapshots("prepare", "next", "layer")
+    shown = snapshots("mounts", "/mnt/x", "next")
+    expect("lowerdir=" in shown and f"io.containerd.snapshotter.v1.{NAME}" in shown, f"it would mount {shown}")
+    expect("layer" in snapshots("ls"), "a committed snapshot is not listed")
+    snapshots("rm", "layer", code=1)  # it has a child
+    snapshots("rm", "next")
+    snapshots("rm", "layer")
+    expect(snapshots("ls").split() == ["KEY", "PARENT", "KIND"], "something is left")
+
+
+KINDS = {
+    "service": (f"io.containerd.grpc.v1.{NAME}", 'greeting = "good day"', call_service, False),
+    "snapshotter": (f"io.containerd.snapshotter.v1.{NAME}", "", call_snapshotter, True),
+}
+
+
+def explain(author, daemon, uri):
+    """What `graph` and `why` say of the running daemon and, with the plugin disabled, of the next start."""
+    why = json.loads(author.ctl("plugin", "why", uri, "--json", "-a", daemon.address))
+    expect(why["plugins"][0]["state"] == "ready" and why["plugins"][0]["in"] and why["live"], f"why says {why}")
+    graph = json.loads(author.ctl("plugin", "graph", "--json", "-a", daemon.address))
+    expect([one["state"] for one in graph["plugins"] if one["uri"] == uri] == ["ready"], f"graph says {graph}")
+    expect(f'"{uri}"' in author.ctl("plugin", "graph", "--dot", "-a", daemon.address), "the plugin is not drawn")
+    before = author.ctl("plugin", "why", uri, "--plugin-dir", daemon.plugins)
+    expect(f"{uri} ({daemon.plugins}/" in before and "would start" in before, f"of the files, why says {before}")
+
+
+def disabled(author, daemon, uri):
+    daemon.config = f'disabled_plugins = ["{uri}"]\n'
+    daemon.start()
+    why = author.ctl("plugin", "why", uri, "-a", daemon.address)
+    expect("is disabled" in why and f'take "{uri}" out of disabled_plugins' in why, f"why says {why}")
+    daemon.stop()
+
+
+def work(prefix, template, folder):
+    author = Author(prefix, template, folder)
+    uri, config, call, needs_others = KINDS[author.type]
+    author.make()
+    file = author.build()
+    author.test(file)
+    author.inspect(file, uri)
+    daemon = Daemon(prefix, folder)
+    if needs_others:
+        daemon.add_standard()
+    daemon.add(file)
+    daemon.config = f'[plugins."{uri}"]\n{config}\n' if config else ""
+    try:
+        daemon.start()
+        call(author, daemon)
+        explain(author, daemon, uri)
+        daemon.stop()
+        disabled(author, daemon, uri)
+    finally:
+        if daemon.process is not None:
+            daemon.process.kill()
+            daemon.process.wait()
+
+
+def main():
+    prefix, template = pathlib.Path(sys.argv[1]), sys.argv[2]
+    absent = missing(template.split("-")[1])
+    if absent:
+        print(f"SKIPPED: template {template}: missing: {', '.join(absent)}")
+        return 77
+    with tempfile.TemporaryDirectory(prefix="berth-author-") as folder:
+        try:
+            work(prefix, template, pathlib.Path(folder))
+        except Failure as failure:
+            print(f"FAILED: {failure}")
+            return 1
+    print(f"{template}: made, built, tested, inspected, run and called")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
