@@ -27,6 +27,7 @@ void add_inspect(CLI::App& plugin, Action* action);
 void add_call(CLI::App& app, Action* action);
 void add_graph(CLI::App& plugin, Action* action);
 void add_new(CLI::App& plugin, Action* action);
+void add_validate(CLI::App& plugin, Action* action);
 void add_why(CLI::App& plugin, Action* action);
 
 }  // namespace berth::ctl

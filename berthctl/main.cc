@@ -14,6 +14,7 @@ void describe(CLI::App& app, berth::ctl::Action* action) {
   berth::ctl::add_inspect(*plugin, action);
   berth::ctl::add_graph(*plugin, action);
   berth::ctl::add_new(*plugin, action);
+  berth::ctl::add_validate(*plugin, action);
   berth::ctl::add_why(*plugin, action);
 }
 

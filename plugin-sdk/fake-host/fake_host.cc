@@ -35,10 +35,15 @@ FakeHost::FakeHost() {
   directory_ = ::mkdtemp(name.data()) == nullptr ? std::string() : name;
 }
 
+FakeHost::FakeHost(std::string directory)
+    : directory_(std::move(directory)), own_directory_(false) {
+  bus::host_table();
+}
+
 FakeHost::~FakeHost() {
   stop();
   std::error_code ignored;
-  if (!directory_.empty()) std::filesystem::remove_all(directory_, ignored);
+  if (own_directory_ && !directory_.empty()) std::filesystem::remove_all(directory_, ignored);
 }
 
 Target FakeHost::serve_table(const berth_service& service, const std::string& id, Handle handle,
@@ -46,6 +51,12 @@ Target FakeHost::serve_table(const berth_service& service, const std::string& id
   auto* target = for_ever(new bus::Target({"test." + id, "test", id, ""}));
   target->add_service(service);
   target->serve(handle, instance);
+  target->ready();
+  return Target(bus::handle_of(target));
+}
+
+Target FakeHost::serve_nothing(const std::string& id) {
+  auto* target = for_ever(new bus::Target({"test." + id, "test", id, ""}));
   target->ready();
   return Target(bus::handle_of(target));
 }

@@ -19,11 +19,24 @@
 
 namespace berth::testing {
 
+/// A snapshotter as the suite calls it: an object in this program, or a plugin behind the bus.
+class SnapshotterAccess {
+ public:
+  virtual ~SnapshotterAccess() = default;
+  virtual snapshots_v1::SnapshotsService& service() = 0;
+  /// What List gives, record by record; an error from `visit` ends it and is its outcome.
+  virtual Status walk(const std::vector<std::string>& filters,
+                      const std::function<Status(const snapshots_v1::Info&)>& visit) = 0;
+};
+
 struct SnapshotterUnderTest {
   /// An opened snapshotter.
-  std::function<Result<std::unique_ptr<Snapshotter>>(SnapshotterOptions)> open;
+  std::function<Result<std::unique_ptr<Snapshotter>>(SnapshotterOptions)> open = nullptr;
   /// Below the root, where trees lie: must be empty when all snapshots are gone.
-  std::vector<std::string> folders;
+  std::vector<std::string> folders = {};
+  /// Instead of `open`, for what is not a Snapshotter of this program. UNIMPLEMENTED: it cannot be
+  /// opened again after it was closed, and the test that wants it is skipped.
+  std::function<Result<std::unique_ptr<SnapshotterAccess>>(SnapshotterOptions)> connect = nullptr;
   /// A folder on the file system to use. Default: a temporary folder.
   std::function<Result<std::string>()> base = nullptr;
   /// What removes it.
@@ -54,6 +67,10 @@ class SnapshotterSuite : public ::testing::TestWithParam<SnapshotterUnderTest> {
   Result<snapshots_v1::Info> stat(const std::string& key);
   Result<SnapshotUsage> usage(const std::string& key);
   std::vector<std::string> names(const std::vector<std::string>& filters = {});
+  Status walk(const std::vector<std::string>& filters,
+              const std::function<Status(const snapshots_v1::Info&)>& visit) {
+    return access_->walk(filters, visit);
+  }
 
   /// Mounts, runs `work` with the path of the root, unmounts. The test fails where the mount fails.
   void mounted(const Result<MountList>& mounts,
@@ -66,9 +83,13 @@ class SnapshotterSuite : public ::testing::TestWithParam<SnapshotterUnderTest> {
 
   std::string folder_;
   std::vector<std::string> warnings_;
-  std::unique_ptr<Snapshotter> snapshotter_;
+  snapshots_v1::SnapshotsService* snapshotter_ = nullptr;
 
  private:
+  void close();
+  Result<std::unique_ptr<SnapshotterAccess>> open(SnapshotterOptions options);
+
+  std::unique_ptr<SnapshotterAccess> access_;
   std::mutex warnings_mutex_;
   std::string target_;
 };

@@ -21,6 +21,8 @@ class FakeHost {
  public:
   /// Makes a temporary directory that holds the plugin's root and state; removed by the destructor.
   FakeHost();
+  /// Takes a directory that is the caller's: a second host on it finds what the first one left.
+  explicit FakeHost(std::string directory);
   /// Stops the plugin.
   ~FakeHost();
   FakeHost(const FakeHost&) = delete;
@@ -42,6 +44,9 @@ class FakeHost {
         service.release());
   }
 
+  /// A peer that serves no method: calls to it are UNIMPLEMENTED. For requirements that must be bound.
+  Target serve_nothing(const std::string& id = "nothing");
+
   /// probe, create, start of plugin class T, as the daemon does it.
   template <typename T>
   Status start(const std::string& type, const std::string& id) {
@@ -62,6 +67,7 @@ class FakeHost {
                      void* instance);
 
   std::string directory_;
+  bool own_directory_ = true;
   std::string config_ = "{}";
   std::map<std::string, std::vector<Target>> bindings_;
   Target target_;

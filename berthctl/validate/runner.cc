@@ -1,0 +1,322 @@
+#include "validate/runner.h"
+
+#include <berth/fd.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <sstream>
+
+extern char** environ;
+
+namespace berth::ctl::validate {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kSnapshotterType = "io.containerd.snapshotter.v1";
+constexpr size_t kMostOutput = 1U << 20;
+
+struct Kit {
+  std::string_view suite;  // GoogleTest's name
+  std::string_view name;   // ours
+  Level level;
+  bool of_file;           // not of each plugin in it
+  std::string_view type;  // of plugins that it is for; empty: all
+};
+
+constexpr Kit kKits[] = {
+    {"File", "File", Level::kLoads, true, ""},
+    {"Loads", "Loads", Level::kLoads, false, ""},
+    {"Serves", "Serves", Level::kServes, false, ""},
+    {"Plugin/SnapshotterSuite", "Snapshotter", Level::kServes, false, kSnapshotterType},
+    {"Hostile", "Hostile", Level::kHostile, false, ""},
+};
+
+bool any_matches(const std::string& patterns, const std::string& text) {
+  std::istringstream list(patterns);
+  for (std::string pattern; std::getline(list, pattern, ':');) {
+    if (::fnmatch(pattern.c_str(), text.c_str(), 0) == 0) return true;
+  }
+  return false;
+}
+
+std::string last_doing(const std::string& output) {
+  constexpr std::string_view kMark = "[ doing    ] ";
+  const size_t at = output.rfind(kMark);
+  if (at == std::string::npos) return {};
+  return output.substr(at + kMark.size(), output.find('\n', at) - at - kMark.size());
+}
+
+std::string while_doing(const std::string& output) {
+  const std::string what = last_doing(output);
+  return what.empty() ? "" : " during: " + what;
+}
+
+/// The first thing that an expectation said, on one line.
+std::string first_failure(const std::string& output) {
+  std::istringstream lines(output);
+  std::string text;
+  bool in_failure = false;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find(": Failure") != std::string::npos) {
+      if (in_failure) break;
+      in_failure = true;
+    } else if (in_failure && !line.empty()) {
+      if (line[0] == '[') break;
+      text += (text.empty() ? "" : "; ") + line;
+    }
+  }
+  return text.empty() ? "it ended with an exit code other than 0" : text;
+}
+
+std::string skip_reason(const std::string& output) {
+  // "file:line: Skipped", then the reason.
+  const size_t at = output.find(": Skipped\n");
+  if (at == std::string::npos) return "skipped";
+  const size_t begin = at + std::strlen(": Skipped\n");
+  return output.substr(begin, output.find('\n', begin) - begin);
+}
+
+/// Output until the other side closes it or the time is over; false in the latter case.
+bool read_all(int fd, Clock::time_point end, std::string* out) {
+  char buffer[4096];
+  while (true) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
+    pollfd wait{fd, POLLIN, 0};
+    const int ready = ::poll(&wait, 1, static_cast<int>(std::max<int64_t>(left.count(), 0)));
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0) return false;
+    const ssize_t size = ::read(fd, buffer, sizeof buffer);
+    if (size <= 0) return true;
+    if (out->size() < kMostOutput) out->append(buffer, static_cast<size_t>(size));
+  }
+}
+
+void judge(int wait_status, CaseResult* out) {
+  if (WIFSIGNALED(wait_status)) {
+    const int signal = WTERMSIG(wait_status);
+    out->verdict = Verdict::kCrashed;
+    out->reason = std::string("SIG") +
+                  (::sigabbrev_np(signal) == nullptr ? "?" : ::sigabbrev_np(signal)) +
+                  while_doing(out->output);
+    return;
+  }
+  if (WEXITSTATUS(wait_status) != 0 || out->output.find("[  FAILED  ]") != std::string::npos) {
+    const bool said = out->output.find(": Failure") != std::string::npos;
+    out->verdict = Verdict::kFailed;
+    out->reason = said ? first_failure(out->output)
+                       : "the process ended with exit code " +
+                             std::to_string(WEXITSTATUS(wait_status)) + while_doing(out->output);
+  } else if (out->output.find("[  SKIPPED ] ") != std::string::npos) {
+    out->verdict = Verdict::kSkipped;
+    out->reason = skip_reason(out->output);
+  } else if (out->output.find("[  PASSED  ] 1 test.") == std::string::npos) {
+    // A plugin that calls exit(0) is no plugin that passed.
+    out->verdict = Verdict::kCrashed;
+    out->reason = "the process ended by itself" + while_doing(out->output);
+  } else {
+    out->verdict = Verdict::kPassed;
+  }
+}
+
+std::string escaped(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        // What XML cannot say, and bytes of which nobody knows whether they are UTF-8.
+        out += (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c < 0 ? '?' : c;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<Case> cases_for(
+    const std::vector<std::pair<std::string, std::string>>& uris_and_types) {
+  std::vector<Case> cases;
+  const ::testing::UnitTest& all = *::testing::UnitTest::GetInstance();
+  const auto add_suite = [&](const Kit& kit, const std::string& uri) {
+    for (int i = 0; i < all.total_test_suite_count(); ++i) {
+      const ::testing::TestSuite& suite = *all.GetTestSuite(i);
+      if (suite.name() != kit.suite) continue;
+      for (int j = 0; j < suite.total_test_count(); ++j) {
+        const std::string test = suite.GetTestInfo(j)->name();
+        cases.push_back({std::string(kit.name) + "." + test.substr(0, test.find('/')),
+                         std::string(suite.name()) + "." + test, uri, kit.level});
+      }
+    }
+  };
+  for (const Level level : {Level::kLoads, Level::kServes, Level::kHostile}) {
+    for (const Kit& kit : kKits) {
+      if (kit.of_file && kit.level == level) add_suite(kit, {});
+    }
+    for (const auto& [uri, type] : uris_and_types) {
+      for (const Kit& kit : kKits) {
+        if (kit.of_file || kit.level != level) continue;
+        if (kit.type.empty() || kit.type == type) add_suite(kit, uri);
+      }
+    }
+  }
+  return cases;
+}
+
+bool matches(const std::string& filter, const Case& one) {
+  const size_t dash = filter.find('-');
+  const std::string wanted = filter.substr(0, dash);
+  const std::string unwanted = dash == std::string::npos ? "" : filter.substr(dash + 1);
+  const std::string with_plugin = one.plugin + "/" + one.name;
+  if (any_matches(unwanted, one.name) || any_matches(unwanted, with_plugin)) return false;
+  return wanted.empty() || any_matches(wanted, one.name) || any_matches(wanted, with_plugin);
+}
+
+CaseResult run_in_process_of_its_own(const Case& one, const ProcessOptions& options) {
+  CaseResult out;
+  out.of = one;
+  std::string scratch = (fs::temp_directory_path() / "berth-validate-XXXXXX").string();
+  int ends[2];
+  if (::mkdtemp(scratch.data()) == nullptr || ::pipe2(ends, O_CLOEXEC) != 0) {
+    out.reason = errno_status(errno, "make a directory and a pipe for the case").message();
+    return out;
+  }
+  const Cleanup remove([&] {
+    std::error_code ignored;
+    fs::remove_all(scratch, ignored);
+  });
+  const UniqueFd reader(ends[0]);
+  UniqueFd writer(ends[1]);
+
+  std::vector<std::string> words = {"berthctl"};
+  words.insert(words.end(), options.arguments.begin(), options.arguments.end());
+  for (const std::string& word :
+       {std::string("--case"), one.gtest, std::string("--plugin"), one.plugin}) {
+    words.push_back(word);
+  }
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  const std::string temporary = "TMPDIR=" + scratch;
+  std::vector<char*> environment = {const_cast<char*>(temporary.c_str())};
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    if (std::strncmp(*variable, "TMPDIR=", 7) != 0) environment.push_back(*variable);
+  }
+  environment.push_back(nullptr);
+
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&files, writer.get(), STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&files, writer.get(), STDERR_FILENO);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  pid_t pid = -1;
+  const auto began = Clock::now();
+  const int error =
+      ::posix_spawn(&pid, "/proc/self/exe", &files, &attributes, argv.data(), environment.data());
+  posix_spawn_file_actions_destroy(&files);
+  posix_spawnattr_destroy(&attributes);
+  writer.reset();
+  if (error != 0) {
+    out.reason = errno_status(error, "start a process for the case").message();
+    return out;
+  }
+  const bool closed = read_all(reader.get(), began + options.timeout, &out.output);
+  if (!closed) ::kill(-pid, SIGKILL);
+  int wait_status = 0;
+  while (::waitpid(pid, &wait_status, 0) < 0 && errno == EINTR) {
+  }
+  ::kill(-pid, SIGKILL);  // what it may have left
+  out.seconds = std::chrono::duration<double>(Clock::now() - began).count();
+  if (!closed) {
+    out.verdict = Verdict::kHung;
+    out.reason = "it did not end in " + std::to_string(options.timeout.count()) + " s" +
+                 while_doing(out.output);
+  } else {
+    judge(wait_status, &out);
+  }
+  return out;
+}
+
+std::string_view verdict_name(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::kPassed:
+      return "ok";
+    case Verdict::kFailed:
+      return "FAILED";
+    case Verdict::kSkipped:
+      return "skipped";
+    case Verdict::kCrashed:
+      return "CRASHED";
+    case Verdict::kHung:
+      return "HUNG";
+  }
+  return "?";
+}
+
+std::string junit(const std::string& suite, const std::vector<CaseResult>& results) {
+  size_t failures = 0, errors = 0, skipped = 0;
+  double seconds = 0;
+  std::string cases;
+  for (const CaseResult& one : results) {
+    seconds += one.seconds;
+    char time[32];
+    std::snprintf(time, sizeof time, "%.3f", one.seconds);
+    cases += "  <testcase classname=\"" + escaped(one.of.plugin.empty() ? suite : one.of.plugin) +
+             "\" name=\"" + escaped(one.of.name) + "\" time=\"" + time + "\"";
+    const std::string reason = escaped(one.reason);
+    switch (one.verdict) {
+      case Verdict::kPassed:
+        cases += "/>\n";
+        continue;
+      case Verdict::kSkipped:
+        ++skipped;
+        cases += ">\n    <skipped message=\"" + reason + "\"/>\n";
+        break;
+      case Verdict::kFailed:
+        ++failures;
+        cases +=
+            ">\n    <failure message=\"" + reason + "\">" + escaped(one.output) + "</failure>\n";
+        break;
+      case Verdict::kCrashed:
+      case Verdict::kHung:
+        ++errors;
+        cases += ">\n    <error type=\"" + std::string(verdict_name(one.verdict)) +
+                 "\" message=\"" + reason + "\">" + escaped(one.output) + "</error>\n";
+        break;
+    }
+    cases += "  </testcase>\n";
+  }
+  char time[32];
+  std::snprintf(time, sizeof time, "%.3f", seconds);
+  return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"" + escaped(suite) +
+         "\" tests=\"" + std::to_string(results.size()) + "\" failures=\"" +
+         std::to_string(failures) + "\" errors=\"" + std::to_string(errors) + "\" skipped=\"" +
+         std::to_string(skipped) + "\" time=\"" + time + "\">\n" + cases + "</testsuite>\n";
+}
+
+}  // namespace berth::ctl::validate
