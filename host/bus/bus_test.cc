@@ -151,6 +151,36 @@ TEST(Bus, DeferredCallIsFinishedFromAnotherThread) {
   finisher.join();
 }
 
+TEST(Bus, ACallPastItsDeadlineIsNotBegun) {
+  std::atomic<int> handled = 0;
+  Plugin& to = plugin([&](uint32_t, ServerCall call) {
+    ++handled;
+    reply(call, "late");
+  });
+  const Context late = Context().with_timeout(std::chrono::nanoseconds(-1));
+  EXPECT_EQ(call_unary(to, kUnaryNoBlock, "x", late).status.code(), Code::kDeadlineExceeded);
+  ClientCall stream = ClientCall::open(to.client(), kBidi, late);
+  EXPECT_EQ(stream.finish().code(), Code::kDeadlineExceeded);
+  EXPECT_EQ(handled, 0);
+}
+
+// Found by `berthctl plugin validate`: a call that was opened before the stop and got its request
+// after it was handed to a plugin that had been stopped.
+TEST(Bus, ARequestThatComesAfterTheStopDoesNotReachThePlugin) {
+  std::atomic<int> handled = 0;
+  Plugin& to = plugin([&](uint32_t, ServerCall call) {
+    ++handled;
+    reply(call, "from the grave");
+  });
+  ClientCall call = ClientCall::open(to.client(), kUnary, Context());
+  to.target.refuse("it was stopped");
+  (void)call.send(Message::owning("x"));
+  call.half_close();
+  EXPECT_EQ(call.finish().code(), Code::kUnavailable);
+  EXPECT_EQ(handled, 0);
+  EXPECT_EQ(to.target.in_flight(), 0U);
+}
+
 TEST(Bus, DeadlineEndsADeferredCallAndLateFinishIsANoOp) {
   std::optional<ServerCall> held;
   Plugin& silent = plugin([&](uint32_t, ServerCall call) { held.emplace(std::move(call)); });

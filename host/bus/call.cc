@@ -98,6 +98,14 @@ void Call::begin() {
   if (over) end(berth::cancelled("the call on whose behalf " + describe() + " was made is over"));
 }
 
+Status Call::refusal() const {
+  // Work that nobody waits for any more is not begun.
+  if (settings_.deadline <= began_) {
+    return deadline_exceeded("call of " + describe() + ": its deadline had passed before it began");
+  }
+  return target().availability();
+}
+
 CallRef Call::open(Target& target, uint32_t method_index, CallSettings settings) {
   const Method* found = target.method(method_index);
   auto call = CallRef::adopt(
@@ -105,8 +113,8 @@ CallRef Call::open(Target& target, uint32_t method_index, CallSettings settings)
   call->begin();
   if (found == nullptr) {
     call->end(unimplemented("plugin " + target.identity().uri + " does not serve the method"));
-  } else if (Status available = target.availability(); !available.ok()) {
-    call->end(available);
+  } else if (Status refused = call->refusal(); !refused.ok()) {
+    call->end(refused);
   } else {
     call->start_deadline();
     if (found->client_stream()) call->dispatch(false);
@@ -128,8 +136,8 @@ CallRef Call::unary(Target& target, uint32_t method_index, CallSettings settings
     call->end(internal_error(call->describe() + " is a stream and was called as unary"));
     return call;
   }
-  if (Status available = target.availability(); !available.ok()) {
-    call->end(available);
+  if (Status refused = call->refusal(); !refused.ok()) {
+    call->end(refused);
     return call;
   }
   call->request_ = request;
@@ -151,12 +159,18 @@ CallRef Call::unary(Target& target, uint32_t method_index, CallSettings settings
 }
 
 void Call::dispatch(bool this_thread_may_block) {
+  // The plugin may have been stopped since the call was opened, and must not see it then (ABI rule
+  // 11).
+  if (!target().enter(this)) return end(target().availability());
   {
-    const std::lock_guard lock(mutex_);
-    if (ended_) return;
+    std::unique_lock lock(mutex_);
+    if (ended_) {
+      lock.unlock();
+      target().leave(this);
+      return;
+    }
     dispatched_ = true;
   }
-  target().enter(this);
   CallRef::share(this).release();  // the server end's reference, dropped by finish
   if (method().no_block() || (this_thread_may_block && !EventScope::active())) {
     run_handler();

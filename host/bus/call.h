@@ -125,6 +125,8 @@ class Call {
   void run_callback(End end, const Callback& callback);
   void wait_for_callbacks(std::unique_lock<std::mutex>& lock, End end);
   void mark_ended(const Status& status);
+  /// Why the call does not begin at all; OK when it does.
+  Status refusal() const;
   void start_deadline();
   void stop_deadline();
   void deadline_passed();

@@ -55,13 +55,15 @@ void Target::handle(const Method& method, berth_call* call) const {
   handle_(instance_, method.service_index, method.method_index, call);
 }
 
-void Target::enter(Call* call) {
+bool Target::enter(Call* call) {
   const std::lock_guard lock(mutex_);
+  if (!is_ready()) return false;
   call->link_.next = first_call_;
   call->link_.previous = nullptr;
   if (first_call_ != nullptr) first_call_->link_.previous = call;
   first_call_ = call;
   ++call_count_;
+  return true;
 }
 
 void Target::leave(Call* call) {

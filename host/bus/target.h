@@ -70,7 +70,9 @@ class Target {
   void handle(const Method& method, berth_call* call) const;
 
   // -- calls in flight --
-  void enter(Call* call);
+  /// False, and nothing has happened, when calls are refused: after refuse() has returned none
+  /// comes in.
+  bool enter(Call* call);
   void leave(Call* call);
   /// Ends all calls in flight with `status`; handlers see them as cancelled.
   void cancel_all(const Status& status);
