@@ -24,6 +24,8 @@ void on_chosen(CLI::App* command, Action* action, std::shared_ptr<Options> optio
 }
 
 void add_inspect(CLI::App& plugin, Action* action);
+/// completion and man; `own_table` gives the whole table, these included.
+void add_docs(CLI::App& app, Action* action, void (*own_table)(CLI::App&));
 void add_call(CLI::App& app, Action* action);
 void add_graph(CLI::App& plugin, Action* action);
 void add_new(CLI::App& plugin, Action* action);

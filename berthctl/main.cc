@@ -4,10 +4,20 @@
 
 namespace {
 
+void describe(CLI::App& app, berth::ctl::Action* action);
+
+/// The table alone, to be read and not parsed.
+void table(CLI::App& app) {
+  static berth::ctl::Action unused;
+  describe(app, &unused);
+}
+
 void describe(CLI::App& app, berth::ctl::Action* action) {
+  app.description("berthctl: look at plugins of berthd, make them and test them");
   app.set_version_flag("--version,-v", "berthctl " + std::string(berth::builtin::version()) + " " +
                                            std::string(berth::builtin::revision()));
   app.require_subcommand(1);
+  berth::ctl::add_docs(app, action, table);
   berth::ctl::add_call(app, action);
   CLI::App* plugin = app.add_subcommand("plugin", "look at plugins, make them, test them");
   plugin->require_subcommand(1);
@@ -21,7 +31,7 @@ void describe(CLI::App& app, berth::ctl::Action* action) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"berthctl: look at plugins of berthd, make them and test them"};
+  CLI::App app;
   berth::ctl::Action action;
   describe(app, &action);
   try {

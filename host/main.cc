@@ -9,7 +9,7 @@
 #include <filesystem>
 
 #include "builtin/builtins.h"
-#include "builtin/version.h"
+#include "command_line.h"
 #include "config/config.h"
 #include "daemon.h"
 #include "lifecycle/discover.h"
@@ -83,40 +83,19 @@ int main(int argc, char** argv) {
   close_inherited_descriptors();
   berth::ops::keep_heap_in_one_place();
 
-  CLI::App app{"berthd: a container daemon made of plugins"};
-  berth::DaemonOptions options;
-  std::string root, state, address, log_level, plugin_dir;
-  app.set_version_flag("--version,-v", "berthd " + std::string(berth::builtin::version()) + " " +
-                                           std::string(berth::builtin::revision()));
-  app.add_option("--config,-c", options.config_file,
-                 "configuration file (default: /etc/berth/config.toml if there is one)");
-  app.add_option("--address,-a", address, "unix socket to serve on");
-  app.add_option("--root", root, "directory of what survives a reboot");
-  app.add_option("--state", state, "directory of what does not");
-  app.add_option("--plugin-dir", plugin_dir, "directory of plugins");
-  app.add_option("--log-level,-l", log_level, "trace, debug, info, warn or error");
-  app.add_flag("--strict", options.strict,
-               "refuse to start on anything that is wrong with configuration or plugins");
-  app.require_subcommand(0, 1);
-  CLI::App* config_command = app.add_subcommand("config", "show or check the configuration");
-  config_command->require_subcommand(1);
-  CLI::App* config_default =
-      config_command->add_subcommand("default", "print a documented file of all defaults");
-  CLI::App* config_dump =
-      config_command->add_subcommand("dump", "print the configuration in force");
-  CLI::App* config_check = config_command->add_subcommand(
-      "check", "report everything that is wrong; exit 1 if anything is");
-  bool origin = false;
-  config_dump->add_flag("--origin", origin, "say where each value comes from");
-  for (CLI::App* command : {config_command, config_default, config_dump, config_check})
-    command->fallthrough();
+  CLI::App app;
+  berth::CommandLine line;
+  berth::add_command_line(app, &line);
   CLI11_PARSE(app, argc, argv);
 
   const auto given = [](const std::string& text) {
     return text.empty() ? std::nullopt : std::optional(text);
   };
-  options.overrides = {given(root), given(state), given(address), given(log_level),
-                       given(plugin_dir)};
+  berth::DaemonOptions options;
+  options.config_file = line.config_file;
+  options.strict = line.strict;
+  options.overrides = {given(line.root), given(line.state), given(line.address),
+                       given(line.log_level), given(line.plugin_dir)};
   std::error_code error;
   if (options.config_file.empty() && fs::exists(kDefaultConfig, error))
     options.config_file = kDefaultConfig;
@@ -126,13 +105,13 @@ int main(int argc, char** argv) {
     if (config.ok() && config->plugin_dir_is_default())
       options.overrides.plugin_dir = plugins_of_build_tree();
   }
-  if (config_command->parsed()) {
+  if (line.config->parsed()) {
     const auto config = berth::config::Config::load(options.config_file, options.overrides);
     if (!config.ok()) return fail(config.status());
-    if (config_check->parsed()) return check_config(*config);
+    if (line.config_check->parsed()) return check_config(*config);
     const auto plugins = installed_plugins(*config);
-    const std::string text = config_default->parsed() ? berth::config::default_text(plugins)
-                                                      : config->dump(plugins, origin);
+    const std::string text = line.config_default->parsed() ? berth::config::default_text(plugins)
+                                                           : config->dump(plugins, line.origin);
     std::fputs(text.c_str(), stdout);
     return 0;
   }

@@ -42,12 +42,10 @@ constexpr Kit kKits[] = {
     {"Hostile", "Hostile", Level::kHostile, false, ""},
 };
 
-bool any_matches(const std::string& patterns, const std::string& text) {
-  std::istringstream list(patterns);
-  for (std::string pattern; std::getline(list, pattern, ':');) {
-    if (::fnmatch(pattern.c_str(), text.c_str(), 0) == 0) return true;
-  }
-  return false;
+bool fits(const std::string& pattern, const Case& one) {
+  const std::string with_plugin = one.plugin + "/" + one.name;
+  return ::fnmatch(pattern.c_str(), one.name.c_str(), 0) == 0 ||
+         ::fnmatch(pattern.c_str(), with_plugin.c_str(), 0) == 0;
 }
 
 std::string last_doing(const std::string& output) {
@@ -62,10 +60,17 @@ std::string while_doing(const std::string& output) {
   return what.empty() ? "" : " during: " + what;
 }
 
+/// GoogleTest's own words about a truth that did not hold; what the case says is better.
+bool is_boilerplate(const std::string& line) {
+  return line.starts_with("Value of: ") || line.starts_with("  Actual: ") ||
+         line.starts_with("Expected: true") || line.starts_with("Expected: false") ||
+         line == "Failed";
+}
+
 /// The first thing that an expectation said, on one line.
 std::string first_failure(const std::string& output) {
   std::istringstream lines(output);
-  std::string text;
+  std::string text, words;
   bool in_failure = false;
   for (std::string line; std::getline(lines, line);) {
     if (line.find(": Failure") != std::string::npos) {
@@ -73,9 +78,11 @@ std::string first_failure(const std::string& output) {
       in_failure = true;
     } else if (in_failure && !line.empty()) {
       if (line[0] == '[') break;
-      text += (text.empty() ? "" : "; ") + line;
+      std::string* part = is_boilerplate(line) ? &words : &text;
+      *part += (part->empty() ? "" : "; ") + line;
     }
   }
+  if (text.empty()) text = words;
   return text.empty() ? "it ended with an exit code other than 0" : text;
 }
 
@@ -185,12 +192,17 @@ std::vector<Case> cases_for(
 }
 
 bool matches(const std::string& filter, const Case& one) {
-  const size_t dash = filter.find('-');
-  const std::string wanted = filter.substr(0, dash);
-  const std::string unwanted = dash == std::string::npos ? "" : filter.substr(dash + 1);
-  const std::string with_plugin = one.plugin + "/" + one.name;
-  if (any_matches(unwanted, one.name) || any_matches(unwanted, with_plugin)) return false;
-  return wanted.empty() || any_matches(wanted, one.name) || any_matches(wanted, with_plugin);
+  std::istringstream list(filter);
+  bool any_wanted = false, wanted = false;
+  for (std::string pattern; std::getline(list, pattern, ':');) {
+    if (pattern.starts_with('-')) {
+      if (fits(pattern.substr(1), one)) return false;
+    } else {
+      any_wanted = true;
+      wanted = wanted || fits(pattern, one);
+    }
+  }
+  return wanted || !any_wanted;
 }
 
 CaseResult run_in_process_of_its_own(const Case& one, const ProcessOptions& options) {

@@ -33,8 +33,8 @@ struct CaseResult {
 /// type of each URI, which decides about the kits.
 std::vector<Case> cases_for(const std::vector<std::pair<std::string, std::string>>& uris_and_types);
 
-/// Patterns with * and ?, separated by colons, of which one must match name or URI/name; after a
-/// '-' come those that none may match.
+/// Patterns with * and ?, separated by colons, of which one must match NAME or URI/NAME; those that
+/// begin with '-' must not match.
 bool matches(const std::string& filter, const Case& one);
 
 struct ProcessOptions {

@@ -139,7 +139,8 @@ std::vector<CaseResult> run_apart(const Options& options, const std::vector<Case
   const auto good = [&](const std::string& uri) { return !loads.contains(uri) || loads[uri]; };
   for (const Case& one : cases) {
     CaseResult result;
-    if (one.level != Level::kLoads && !(good("") && good(one.plugin))) {
+    const bool worth_trying = one.level == Level::kLoads || good(one.plugin);
+    if (!one.plugin.empty() && !(good("") && worth_trying)) {
       result.of = one;
       result.verdict = Verdict::kSkipped;
       result.reason = "it does not load";
@@ -201,8 +202,8 @@ void add_validate(CLI::App& plugin, Action* action) {
                    "how far to go: loads, serves, or hostile (the default, which is all)")
       ->transform(CLI::CheckedTransformer(kLevels).description("{loads,serves,hostile}"));
   command->add_option("--filter", options->filter,
-                      "only cases whose name matches: patterns with * separated by colons, after a "
-                      "minus those to leave out");
+                      "only cases whose name, or URI/name, matches: patterns with * separated by "
+                      "colons; those that begin with - must not match");
   command->add_option("--plugin", options->plugin, "only this plugin of the file, as TYPE.ID");
   command->add_option(
       "--config,-c", options->config,

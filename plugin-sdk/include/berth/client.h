@@ -119,7 +119,9 @@ class ClientStream : public ClientReader<Response> {
   using ClientReader<Response>::ClientReader;
   /// False when the call has ended; Finish() says why.
   bool Write(const Request& request) {
-    return this->call_.send(Message::of(request)) == BERTH_OK;
+    Message message = Message::of(request);
+    if (!message.has_memory()) this->call_.cancel();
+    return message.has_memory() && this->call_.send(std::move(message)) == BERTH_OK;
   }
   void WritesDone() { this->call_.half_close(); }
 };
@@ -132,6 +134,9 @@ Status unary(Target target, uint32_t method, std::string_view name, const Contex
   if (!target) return unavailable("call of " + std::string(name) + ": not connected to any plugin");
   const CallOptions options(context);
   const Message message = Message::of(request);
+  if (!message.has_memory()) {
+    return resource_exhausted("call of " + std::string(name) + ": no memory for the request");
+  }
   ClientCall call(host->unary(target.raw(), method, options.raw(), &message.raw()));
   berth_status status{};
   if (host->client_status(call.raw(), &status) == 0) {
@@ -150,7 +155,12 @@ template <typename Request>
 ClientCall open_with(Target target, uint32_t method, const Context& context,
                      const Request& request) {
   ClientCall call = ClientCall::open(target, method, context);
-  (void)call.send(Message::of(request));  // a refusal is the status of the call
+  Message message = Message::of(request);
+  if (!message.has_memory()) {
+    call.cancel();  // rather than ask for something else
+    return call;
+  }
+  (void)call.send(std::move(message));  // a refusal is the status of the call
   call.half_close();
   return call;
 }

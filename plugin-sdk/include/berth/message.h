@@ -51,7 +51,7 @@ class Message {
   Message& operator=(const Message&) = delete;
   ~Message() { reset(); }
 
-  /// A message that holds a copy of `bytes`, in memory of the host. Empty on exhaustion of memory.
+  /// A message that holds a copy of `bytes`, in memory of the host. Ask has_memory().
   static Message copy_of(std::string_view bytes) {
     Message message = with_size(bytes.size());
     if (message.raw_.body.data != nullptr && !bytes.empty()) {
@@ -67,7 +67,7 @@ class Message {
                          [](void* held) { delete static_cast<std::string*>(held); }, owner, 0};
     return message;
   }
-  /// A message of `size` bytes to be filled in through data(); 64-byte aligned.
+  /// A message of `size` bytes to be filled in through data(); 64-byte aligned. Ask has_memory().
   static Message with_size(uint64_t size) {
     Message message;
     void* memory = detail::host->alloc(size == 0 ? 1 : size);
@@ -75,7 +75,7 @@ class Message {
     message.raw_.body = {memory, size, detail::host->dealloc, memory, 0};
     return message;
   }
-  /// A protobuf message, serialized.
+  /// A protobuf message, serialized. Ask has_memory().
   template <typename T>
   static Message of(const T& value) {
     Message message = with_size(value.ByteSizeLong());
@@ -84,6 +84,10 @@ class Message {
     }
     return message;
   }
+
+  /// False when there was no memory for it, and of one that was never filled. A message without
+  /// content has memory all the same.
+  bool has_memory() const { return raw_.body.data != nullptr; }
 
   std::string_view bytes() const {
     return {static_cast<const char*>(raw_.body.data), raw_.body.size};

@@ -84,6 +84,7 @@ class ServerCall {
   void finish(const Status& status, const T& response) {
     if (!status.ok()) return finish(status);
     Message message = Message::of(response);
+    if (!message.has_memory()) return finish(no_memory());
     detail::host->finish(std::exchange(raw_, nullptr), nullptr, &message.raw());
     message.released();
   }
@@ -101,9 +102,15 @@ class ServerCall {
   template <typename T>
   void forward(Target target, uint32_t method, const T& request, const Context& context = Context()) {
     Message message = Message::of(request);
+    if (!message.has_memory()) return finish(no_memory());
     forward_message(target, method, &message, context);
   }
   explicit operator bool() const { return raw_ != nullptr; }
+
+  /// What a call ends with that has an answer and no memory to send it in.
+  static Status no_memory() {
+    return resource_exhausted("no memory for a message: try again later, or give the daemon more");
+  }
 
  private:
   void forward_message(Target target, uint32_t method, Message* request, const Context& context) {
@@ -135,12 +142,19 @@ template <typename Response>
 class ServerWriter {
  public:
   explicit ServerWriter(ServerCall* call) : call_(call) {}
-  /// Waits for room. False when the call was cancelled: return then.
-  bool Write(const Response& response) { return call_->send(Message::of(response)) == BERTH_OK; }
+  /// Waits for room. False when the call was cancelled, or memory is gone: return then.
+  bool Write(const Response& response) {
+    Message message = Message::of(response);
+    if (!message.has_memory()) status_ = ServerCall::no_memory();
+    return status_.ok() && call_->send(std::move(message)) == BERTH_OK;
+  }
   ServerCall& call() { return *call_; }
+  /// Not OK when the call has to fail whatever the handler returns.
+  const Status& status() const { return status_; }
 
  protected:
   ServerCall* call_;
+  Status status_;
 };
 
 /// Receives requests and sends responses, from the handler's thread.
@@ -154,13 +168,9 @@ class ServerStream : public ServerWriter<Response> {
   bool Read(Request* out) {
     Message message;
     if (this->call_->recv(&message) != BERTH_OK) return false;
-    status_ = message.parse(out);
-    return status_.ok();
+    this->status_ = message.parse(out);
+    return this->status_.ok();
   }
-  const Status& status() const { return status_; }
-
- private:
-  Status status_;
 };
 
 /// A protobuf service of a plugin. Generated classes derive from it.
@@ -201,7 +211,8 @@ void serve_server_stream(ServerCall call, const Handler& handler) {
   if (Status parsed = call.parse_request(&request); !parsed.ok()) return call.finish(parsed);
   Context context = call.context();
   ServerWriter<Response> writer(&call);
-  call.finish(guarded([&] { return handler(context, request, writer); }));
+  const Status status = guarded([&] { return handler(context, request, writer); });
+  call.finish(writer.status().ok() ? status : writer.status());
 }
 
 template <typename Request, typename Response, typename Handler>
