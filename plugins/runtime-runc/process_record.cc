@@ -61,13 +61,27 @@ std::optional<ProcessRecord> read_record(const Bundle& bundle) {
   return parse_record(*text);
 }
 
-Status note_told(const Bundle& bundle, const std::string& exec_id, bool deletion) {
+namespace {
+
+Status append(const Bundle& bundle, const std::string& line) {
   const std::string path = bundle.file("processes");
   const UniqueFd file(
       ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return errno_status(errno, "open " + path);
-  const std::string line = "told " + (exec_id.empty() ? "." : exec_id) + "\n";
-  return write_all(file.get(), deletion ? "deleted\n" : line, path);
+  return write_all(file.get(), line, path);
+}
+
+std::string name(const std::string& exec_id) { return exec_id.empty() ? "." : exec_id; }
+
+}  // namespace
+
+Status note_ended(const Bundle& bundle, const std::string& exec_id, const ExitStatus& end) {
+  return append(bundle, "ended " + name(exec_id) + " " + std::to_string(end.status) + " " +
+                            std::to_string(end.seconds) + " " + std::to_string(end.nanos) + "\n");
+}
+
+Status note_told(const Bundle& bundle, const std::string& exec_id, bool deletion) {
+  return append(bundle, deletion ? "deleted\n" : "told " + name(exec_id) + "\n");
 }
 
 }  // namespace berth::runtime

@@ -27,6 +27,10 @@ ProcessRecord parse_record(std::string_view text);
 /// Nothing when the shim is none that keeps one.
 std::optional<ProcessRecord> read_record(const Bundle& bundle);
 
+/// Notes how a process ended of which its shim wrote no end, before that is told: what is told
+/// again is the same.
+Status note_ended(const Bundle& bundle, const std::string& exec_id, const ExitStatus& end);
+
 /// Notes that the end of a process has been told, or with `deletion` that of the task, in the place
 /// of a shim that is gone: a daemon that dies now must not tell it again.
 Status note_told(const Bundle& bundle, const std::string& exec_id, bool deletion = false);

@@ -172,7 +172,9 @@ void TaskRuntime::publish_untold(const Bundle& bundle, const Untold& untold,
     event.set_pid(end.pid);
     event.set_exit_status(end.status);
     set_timestamp(end, event.mutable_exited_at());
+    (void)note_ended(bundle, exec_id, end);
     peers_.events->publish(key.ns, "/tasks/exit", event);
+    BERTH_FAULT_POINT("daemon.publish.told");
     (void)note_told(bundle, exec_id);
   };
   for (const auto& [exec_id, end] : untold.ends) {

@@ -26,6 +26,7 @@ std::vector<Armed> with_companions(const std::string& point, const std::string& 
   std::vector<Armed> all = {{point, order}};
   const auto starts = [&](const char* prefix) { return point.starts_with(prefix); };
   if (starts("daemon.abandon.")) all.push_back({"shim.create.mounted", "kill"});
+  if (starts("daemon.publish.")) all.push_back({"shim.exit.begin", "kill"});
   if (starts("daemon.bury.") || starts("shim.remove.")) all.push_back({"shim.start.made", "kill"});
   if (starts("daemon.recover.")) all.push_back({"daemon.start.done", "kill"});
   if (starts("daemon.discard.")) all.push_back({"daemon.create.bundle", "kill"});

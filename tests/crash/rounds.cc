@@ -16,6 +16,7 @@ using std::chrono::seconds;
 constexpr size_t kWitnesses = 2;
 constexpr uint32_t kWitnessStatus = 42;
 constexpr uint32_t kNeverRan = 255;
+constexpr uint32_t kInitFailed = 1;
 constexpr auto kPatience = seconds(10);
 
 template <typename Check>
@@ -109,18 +110,20 @@ void Rounds::run(const std::vector<Armed>& points, Victim victim) {
   }
   if (!errors.empty()) throw std::runtime_error("containers do not end:" + errors);
   counts_.lives += outcomes.size();
-  // A daemon that dies costs no process its status.
-  const bool others_die = victim == Victim::kShim || victim == Victim::kRuntime ||
-                          std::any_of(points.begin(), points.end(), [](const Armed& armed) {
-                            return !armed.point.starts_with("daemon.");
-                          });
-  check_processes(processes, events_before, daemon_lived, others_die);
+  Dying dying;
+  for (const Armed& armed : points) {
+    dying.runtimes = dying.runtimes || armed.point.starts_with("runtime.");
+    dying.others = dying.others || !armed.point.starts_with("daemon.");
+  }
+  dying.runtimes = dying.runtimes || victim == Victim::kRuntime;
+  dying.others = dying.others || victim == Victim::kShim || victim == Victim::kRuntime;
+  check_processes(processes, events_before, daemon_lived, dying);
   check_leaks();
   check_witnesses();
 }
 
 void Rounds::check_processes(const std::vector<ProcessLife>& processes, size_t events_before,
-                             bool daemon_lived, bool others_die) {
+                             bool daemon_lived, const Dying& dying) {
   const auto told_of = [&](const ProcessLife& process, const std::vector<SeenExit>& exits) {
     std::vector<SeenExit> found;
     for (const SeenExit& exit : exits) {
@@ -144,15 +147,18 @@ void Rounds::check_processes(const std::vector<ProcessLife>& processes, size_t e
     ++counts_.processes;
     counts_.told += told.size();
     // What has never run has this status for who waits for it, and no event.
-    if (process.maybe_refused && others_die && process.waited == kNeverRan && told.empty()) {
+    if (process.maybe_refused && dying.others && process.waited == kNeverRan && told.empty()) {
       ++counts_.starts_failed;
       continue;
     }
     if (!process.started) ++counts_.starts_failed;
     if (process.started && told.empty()) ++counts_.missed;
     const auto possible = [&](uint32_t status) {
+      // A runtime's init whose start was killed, and has failed, finds nobody at the other end.
+      if (status == kInitFailed && dying.runtimes && !process.started) return true;
       return status == process.true_status ||
-             (status == 128 + SIGKILL && (others_die || process.may_be_killed || !process.started));
+             (status == 128 + SIGKILL &&
+              (dying.others || process.may_be_killed || !process.started));
     };
     // A creation that a daemon did not live to acknowledge was undone, and is no life of this one.
     const uint32_t last = told.empty() ? 0 : told.back().pid;

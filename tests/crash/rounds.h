@@ -58,10 +58,16 @@ class Rounds {
     std::string error;
   };
 
+  /// What a round kills beside the daemon, which costs no process its status.
+  struct Dying {
+    bool runtimes = false;
+    bool others = false;  // those and shims
+  };
+
   std::unique_ptr<ContainerLife> make(size_t number, const std::string& runtime = {});
   void kill_one(Victim victim);
   void check_processes(const std::vector<ProcessLife>& processes, size_t events_before,
-                       bool daemon_lived, bool others_die);
+                       bool daemon_lived, const Dying& dying);
   void check_leaks();
   void check_witnesses();
 
