@@ -49,7 +49,9 @@ foreach(script postinst prerm postrm)
                  FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
   list(APPEND host_control "${control}/${script}")
 endforeach()
-install(FILES debian/config.toml DESTINATION /etc/berth COMPONENT host)
+if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")  # elsewhere nobody watches over changes that an administrator has made to it
+  install(FILES debian/config.toml DESTINATION /etc/berth COMPONENT host)
+endif()
 
 set(api "libberth-api0 ${BERTH_VERSION_RELATION}")
 berth_package(host berth
