@@ -208,6 +208,22 @@ class Verifier:
                 self.fault("a container of image %d reads another file" % seed)
             self.count("containers run")
 
+    # What a client can go on with
+
+    def interrupted_ingests(self):
+        """An ingest outside of a lease stays for a day: whoever comes back goes on with it. Only ones that were under way are there, and
+        each can be brought to its end."""
+        for line in ctr("content", "active").splitlines()[1:]:
+            ref = line.split()[0]
+            if not ref.startswith("blob-"):
+                continue  # of an import, whose lease holds it
+            seed = int(ref.split("-")[1])
+            if seed not in self.begun["blob"] - self.done["blob"]:
+                self.fault("%s is an active ingest, and was not under way" % ref)
+            data = recipes.blob(seed)
+            ctr("content", "ingest", "--expected-size", str(len(data)), "--expected-digest", recipes.digest(data), ref, data=data)
+            self.count("ingests resumed")
+
     # What is left when nobody holds anything
 
     def sweep(self, what):
@@ -267,6 +283,7 @@ class Verifier:
         listed = self.all_images()
         containers = self.all_containers(self.all_snapshots())
         self.run_one(self.done["image"], containers)
+        self.interrupted_ingests()
         self.sweep("without leases")
         return self.clear(set(listed))
 
