@@ -4,7 +4,9 @@
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
+#include <memory>
 #include <mutex>
+#include <vector>
 
 #include "containerd/runtime/task/v3/shim.pb.h"
 #include "service.h"
@@ -31,6 +33,14 @@ struct World {
   }
 };
 
+/// What is in it stays until the program ends.
+template <typename T>
+T* keep(std::unique_ptr<T> one) {
+  static auto& all = *new std::vector<std::unique_ptr<T>>;
+  all.push_back(std::move(one));
+  return all.back().get();
+}
+
 class ShutdownTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -47,13 +57,14 @@ class ShutdownTest : public testing::Test {
                                       to.finish({});
                                     });
     publisher_ = std::make_shared<Publisher>(loop_, folder_ + "/d", "ns");
-    service_ = new Service(loop_, publisher_, {"ns", socket(), [this] {
-                                                 const std::lock_guard lock(world_.mutex);
-                                                 ++world_.ended;
-                                                 world_.socket_at_end =
-                                                     std::filesystem::exists(socket());
-                                                 world_.changed.notify_all();
-                                               }});
+    World* const world = &world_;
+    service_ = keep(std::make_unique<Service>(
+        loop_, publisher_, Service::Settings{"ns", socket(), [world, path = socket()] {
+                                               const std::lock_guard lock(world->mutex);
+                                               ++world->ended;
+                                               world->socket_at_end = std::filesystem::exists(path);
+                                               world->changed.notify_all();
+                                             }}));
     server_ = *ttrpc::Server::serve(loop_, *ttrpc::listen_unix(socket(), 0600),
                                     [this](ttrpc::Request request, ttrpc::Responder to) {
                                       service_->handle(std::move(request), std::move(to));
@@ -84,7 +95,7 @@ class ShutdownTest : public testing::Test {
   }
 
   std::string folder_;
-  World& world_ = *new World();
+  World& world_ = *keep(std::make_unique<World>());
   std::shared_ptr<ttrpc::Loop> loop_;
   std::shared_ptr<Publisher> publisher_;
   Service* service_ = nullptr;
