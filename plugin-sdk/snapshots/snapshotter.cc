@@ -1,9 +1,12 @@
 #include <berth/file_tree.h>
 #include <berth/snapshotter.h>
 #include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 
 namespace berth {
 namespace {
@@ -168,6 +171,8 @@ Result<Snapshotter::MountList> Snapshotter::create(SnapshotKind kind, const std:
   });
   BERTH_RETURN_IF_ERROR(make_tree(snapshot).with_context("make snapshot " + quoted(key)));
   BERTH_ASSIGN_OR_RETURN(auto mounts, mounts_of(snapshot));
+  // A commit of the records overwrites blocks that they have and takes nothing else to the disk.
+  if (options_.sync) BERTH_RETURN_IF_ERROR(sync_made(snapshot));
   BERTH_RETURN_IF_ERROR(records_->insert(snapshot));
   undo.dismiss();
   return mounts;
@@ -408,6 +413,17 @@ void Snapshotter::schedule_removal() {
 }
 
 Status Snapshotter::commit_tree(const Snapshot&, const SnapshotRecord&) { return {}; }
+
+Status Snapshotter::sync_made(const Snapshot& snapshot) const {
+  const std::filesystem::path tree = absolute(place(snapshot.record));
+  // The tree first: who finds it in its folder after a power loss finds what is in it.
+  for (const std::filesystem::path& path : {tree, tree.parent_path()}) {
+    const UniqueFd dir(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!dir || ::fsync(dir.get()) != 0)
+      return errno_status(errno, "sync directory " + path.string());
+  }
+  return {};
+}
 
 Status Snapshotter::sync_tree(const Snapshot& snapshot) const {
   return sync_file_system(absolute(place(snapshot.record)));

@@ -22,6 +22,7 @@ class Plain final : public Snapshotter {
   using Snapshotter::Snapshotter;
   std::function<Status(const std::string& path)> on_make;
   std::function<Status()> on_sync;
+  std::function<Status()> on_sync_made;
   std::function<Status()> on_commit;
   std::vector<std::string> steps;
 
@@ -42,6 +43,9 @@ class Plain final : public Snapshotter {
     return MountList{mount};
   }
   Status sync_tree(const Snapshot&) const override { return on_sync ? on_sync() : Status(); }
+  Status sync_made(const Snapshot& snapshot) const override {
+    return on_sync_made ? on_sync_made() : Snapshotter::sync_made(snapshot);
+  }
   Status commit_tree(const Snapshot& active, const SnapshotRecord& committed) override {
     if (on_commit) BERTH_RETURN_IF_ERROR(on_commit());
     fs::copy(absolute(place(active.record)), absolute(place(committed)),
@@ -160,6 +164,23 @@ TEST_F(SnapshotterTest, DataIsSyncedBeforeTheRecord) {
   reopen();
   plain_->on_sync = [] { return internal_error("not to be called"); };
   EXPECT_TRUE(commit("layer", "a").ok());
+}
+
+TEST_F(SnapshotterTest, ANewTreeIsSyncedBeforeTheRecord) {
+  plain_->on_sync_made = [this] {
+    EXPECT_EQ(trees("active").size(), 1u);
+    EXPECT_EQ(mounts("a").code(), Code::kNotFound) << "recorded before it is on the disk";
+    return internal_error("EIO");
+  };
+  EXPECT_EQ(prepare("a").code(), Code::kInternal);
+  EXPECT_THAT(trees("active"), IsEmpty());
+  options_.sync = false;
+  reopen();
+  plain_->on_sync_made = [] { return internal_error("not to be called"); };
+  EXPECT_TRUE(prepare("a").ok());
+  options_.sync = true;
+  reopen();
+  EXPECT_TRUE(prepare("b").ok());
 }
 
 TEST_F(SnapshotterTest, FailedCommitLeavesTheActiveSnapshot) {

@@ -35,6 +35,11 @@ Status Native::make_tree(const Snapshot& snapshot) {
                    absolute(kScratch));
 }
 
+// With a parent it has that one's files from the beginning.
+Status Native::sync_made(const Snapshot& snapshot) const {
+  return snapshot.parents.empty() ? Snapshotter::sync_made(snapshot) : sync_tree(snapshot);
+}
+
 Result<Snapshotter::MountList> Native::mounts_of(const Snapshot& snapshot) const {
   const bool active = snapshot.record.kind == SnapshotKind::kActive;
   const uint64_t id =

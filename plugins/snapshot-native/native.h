@@ -17,6 +17,7 @@ class Native : public Snapshotter {
   /// A view on a parent has no tree of its own: it shows the parent's.
   std::string place(const SnapshotRecord& record) const override;
   Status make_tree(const Snapshot& snapshot) override;
+  Status sync_made(const Snapshot& snapshot) const override;
   Result<MountList> mounts_of(const Snapshot& snapshot) const override;
 };
 

@@ -92,6 +92,9 @@ class Snapshotter : public snapshots_v1::SnapshotsService {
   /// Makes the tree of a new view or active snapshot at its place, where nothing is. After an error
   /// remove_place() is called.
   virtual Status make_tree(const Snapshot& snapshot) = 0;
+  /// Makes durable what make_tree() has made, before it is recorded. Default: fsync of the tree's
+  /// directory and of the folder that it is in, which is enough for a tree without content.
+  virtual Status sync_made(const Snapshot& snapshot) const;
   /// How to mount a view or an active snapshot.
   virtual Result<MountList> mounts_of(const Snapshot& snapshot) const = 0;
 
