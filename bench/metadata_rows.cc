@@ -95,7 +95,8 @@ void create(const DaemonProcess& daemon, const Settings& settings, Report report
 std::vector<Row> metadata_rows() {
   return {{"version", "Version, the smallest call", always, version},
           {"list", "Containers.List in one message", always, list},
-          {"create", "Containers.Create, on disk when answered", always, create}};
+          {"create", "Containers.Create, on disk when answered", needs_filesystem, create, nullptr,
+           true}};
 }
 
 }  // namespace berth::bench

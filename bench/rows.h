@@ -102,6 +102,9 @@ std::vector<Row> client_rows();
 /// Waits until daemons and shims have nothing left to do.
 void be_idle(const Settings& settings);
 
+/// Why no file system of one's own can be had, or an empty string.
+std::string needs_filesystem(const Settings& settings);
+
 /// Why no container of runc can be started, or an empty string.
 std::string needs_containers(const Settings& settings);
 

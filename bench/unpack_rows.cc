@@ -13,17 +13,13 @@ namespace {
 
 constexpr char kGzipLayer[] = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-std::string needs_root(const Settings&) {
-  if (::geteuid() != 0) return "unpacking needs root";
-  for (const char* program : {"gzip", "mkfs.ext4"}) {
-    if (find_program(program).empty()) return std::string(program) + " is not there";
-  }
-  return "";
+std::string needs_gzip(const Settings& settings) {
+  return find_program("gzip").empty() ? "gzip is not there" : needs_filesystem(settings);
 }
 
 std::string needs_ctr(const Settings& settings) {
   if (settings.ctr.empty()) return "ctr is not there";
-  return needs_root(settings);
+  return needs_gzip(settings);
 }
 
 std::string megabytes(size_t bytes) { return std::to_string(bytes / 1'000'000) + " MB"; }
@@ -72,8 +68,13 @@ void import(const DaemonProcess& daemon, const Settings& settings, Report report
 
 }  // namespace
 
+std::string needs_filesystem(const Settings&) {
+  if (::geteuid() != 0) return "a file system of one's own needs root";
+  return find_program("mkfs.ext4").empty() ? "mkfs.ext4 is not there" : "";
+}
+
 std::vector<Row> unpack_rows() {
-  return {{"unpack", "Prepare, Apply and Commit of a layer whose blob is there", needs_root, unpack,
+  return {{"unpack", "Prepare, Apply and Commit of a layer whose blob is there", needs_gzip, unpack,
            nullptr, true},
           {"import", "ctr images import of an archive with that layer", needs_ctr, import, nullptr,
            true}};
