@@ -7,6 +7,7 @@
 #include <sys/un.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <future>
 #include <string>
@@ -39,6 +40,7 @@ Fixture& fixture() {
 void send_all(int socket, const uint8_t* data, size_t size) {
   while (size > 0) {
     const ssize_t sent = ::send(socket, data, size, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
     if (sent <= 0) return;
     data += sent;
     size -= static_cast<size_t>(sent);
@@ -50,9 +52,15 @@ void read_to_end(int socket) {
   ::shutdown(socket, SHUT_WR);
   std::array<char, 4096> buffer;
   pollfd entry{socket, POLLIN, 0};
+  const int64_t deadline = ttrpc::monotonic_ns() + 5'000'000'000;
   while (true) {
-    if (::poll(&entry, 1, 5000) <= 0) std::abort();  // the connection is kept
-    if (::read(socket, buffer.data(), buffer.size()) <= 0) return;
+    const int ready = ::poll(&entry, 1, 5000);
+    const bool interrupted = ready < 0 && errno == EINTR;  // libFuzzer's alarm, every few seconds
+    if (ready < 0 && !interrupted) std::abort();
+    if (ready <= 0 && ttrpc::monotonic_ns() >= deadline) std::abort();  // the connection is kept
+    if (ready <= 0) continue;
+    const ssize_t got = ::read(socket, buffer.data(), buffer.size());
+    if (got == 0 || (got < 0 && errno != EINTR)) return;
   }
 }
 
@@ -61,8 +69,9 @@ void to_server(const uint8_t* data, size_t size) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   fixture().path.copy(address.sun_path, sizeof address.sun_path - 1);
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    std::abort();
+  while (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+         0) {
+    if (errno != EINTR) std::abort();
   }
   send_all(socket.get(), data, size);
   read_to_end(socket.get());
