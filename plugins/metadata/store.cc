@@ -1,12 +1,14 @@
 #include "store.h"
 
+#include <utility>
+
 #include "schema.h"
 
 namespace berth::metadata {
 namespace {
 
 constexpr int kCheckpointPages = 1000;  // 4 MiB of log: time to write it back
-constexpr int kMaxLogPages = 8000;      // 32 MiB: it does not come to an end by itself
+constexpr int kMaxLogPages = 8000;      // 32 MiB: writers are faster than the disk
 constexpr size_t kIdleReaders = 16;
 constexpr int64_t kNumbersPerWrite = 10'000;
 constexpr int64_t kLogRoom = 1 << 20;  // a batch of a collection's removals fits
@@ -92,6 +94,7 @@ Result<sqlite::Database> Store::open_connection(bool read_only) const {
 Status Store::write(const Mutation& mutation, Durability durability) {
   Job job{mutation, durability, {}, false, false, {}};
   std::vector<Job*> batch;
+  bool finish = false;
   {
     std::unique_lock lock(mutex_);
     if (closed_) return unavailable("write to metadata database " + path_ + ": it is closed");
@@ -100,9 +103,10 @@ Status Store::write(const Mutation& mutation, Durability durability) {
     if (job.done) return std::move(job.status);
     led_ = true;
     batch.swap(queue_);
+    finish = std::exchange(finish_log_, false);
   }
   commit(batch);
-  bound_log();
+  bound_log(finish);
   std::lock_guard lock(mutex_);
   for (Job* other : batch) {
     if (other == &job) continue;
@@ -224,12 +228,15 @@ void Store::checkpoint(sqlite::Database& db) {
   }
 }
 
-// Under steady writing the log is never written back to its very end, which is when it begins anew.
-// Then the leader, while nobody else can write, does the rest.
-void Store::bound_log() {
+// A commit that overwrites blocks of the log costs one write; one that makes the log longer commits
+// the file system's journal with it, three times as much. So the log begins anew as soon as it can:
+// a thread writes most of it back, while others commit, and what those have added is then left to
+// the leader, while nobody else can write.
+void Store::bound_log(bool finish) {
   if (wal_pages_ < kCheckpointPages) bound_at_ = kMaxLogPages;
-  if (wal_pages_ < bound_at_) return;
-  bound_at_ = wal_pages_ + kCheckpointPages;  // should a reader be in the way
+  if (wal_pages_ < (finish ? kCheckpointPages : bound_at_)) return;
+  // Should a reader be in the way.
+  if (wal_pages_ >= bound_at_) bound_at_ = wal_pages_ + kCheckpointPages;
   checkpoint(tx_.db());
 }
 
@@ -242,6 +249,7 @@ void Store::checkpoint_loop() {
     lock.unlock();
     checkpoint(checkpointer_.db());
     lock.lock();
+    finish_log_ = true;
   }
 }
 

@@ -89,7 +89,7 @@ class Store {
   Status reuse_log();
   Status set_durability(bool full);
   void checkpoint(sqlite::Database& db);
-  void bound_log();
+  void bound_log(bool finish);
   void checkpoint_loop();
   Result<std::unique_ptr<Connection>> take_reader();
   void give_back(std::unique_ptr<Connection> reader);
@@ -103,7 +103,7 @@ class Store {
   bool full_ = true;  // durability of tx_ now
   Changes changes_;
   int wal_pages_ = 0;
-  int bound_at_ = 0;  // pages in the log when the leader writes it back itself
+  int bound_at_ = 0;  // pages in the log when the leader writes it back unasked
 
   std::mutex mutex_;
   std::vector<Job*> queue_;  // guarded by mutex_
@@ -113,6 +113,7 @@ class Store {
   bool closed_ = false;           // guarded by mutex_
   int log_pages_ = 0;             // guarded by mutex_; pages in the log
   int write_back_at_;             // guarded by mutex_; pages at which the checkpointer goes to work
+  bool finish_log_ = false;  // guarded by mutex_; what is left to be written back is the leader's
   std::condition_variable log_grown_;
   std::vector<std::unique_ptr<Connection>> idle_readers_;  // guarded by mutex_
 
