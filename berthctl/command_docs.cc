@@ -7,6 +7,7 @@
 #include "builtin/version.h"
 #include "command.h"
 #include "command_line.h"
+#include "plugin_run_command.h"
 
 namespace berth::ctl {
 namespace {
@@ -101,7 +102,7 @@ std::string option_list(const CLI::App& app) {
 
 /// The cases of the shells' `case` statements, which bash and zsh write alike.
 struct Cases {
-  std::string commands;  // "berthctl plugin"|"berthctl plugin new"
+  std::string commands;  // "berthctl plugin"|"berthctl plugin new"; "" of a program without any
   std::string values;    // what may follow an option
   std::string words;     // what may follow a command
 };
@@ -126,6 +127,7 @@ Cases cases_of(const CLI::App& table, const std::string& program, const char* ch
     if (!words.empty()) words.pop_back();
     out.words += "    \"" + path + "\") words=\"" + words + "\" ;;\n";
   });
+  if (out.commands.empty()) out.commands = "\"\"";
   return out;
 }
 
@@ -135,14 +137,36 @@ struct Options {
   void (*own_table)(CLI::App&) = nullptr;
 };
 
+/// The programs beside berthctl that have a command table.
+struct Program {
+  const char* name;
+  int section;
+  void (*table)(CLI::App&);
+};
+
+void daemon_table(CLI::App& app) {
+  static CommandLine unused;
+  add_command_line(app, &unused);
+}
+
+void plugin_run_table(CLI::App& app) {
+  static plugin_run::CommandLine unused;
+  plugin_run::add_command_line(app, &unused);
+}
+
+constexpr Program kOthers[] = {{"berthd", 8, daemon_table},
+                               {"berth-plugin-run", 8, plugin_run_table}};
+
+Program program_of(const Options& options) {
+  for (const Program& one : kOthers) {
+    if (options.program == one.name) return one;
+  }
+  return {"berthctl", 1, options.own_table};
+}
+
 std::unique_ptr<CLI::App> table_of(const Options& options) {
   auto app = std::make_unique<CLI::App>();
-  static CommandLine daemon;
-  if (options.program == "berthd") {
-    add_command_line(*app, &daemon);
-  } else {
-    options.own_table(*app);
-  }
+  program_of(options).table(*app);
   return app;
 }
 
@@ -156,8 +180,7 @@ int print_completion(const Options& options) {
 
 int print_man(const Options& options) {
   const auto table = table_of(options);
-  std::fputs(man_page(*table, options.program, options.program == "berthd" ? 8 : 1).c_str(),
-             stdout);
+  std::fputs(man_page(*table, options.program, program_of(options).section).c_str(), stdout);
   return 0;
 }
 
@@ -249,8 +272,10 @@ void add_docs(CLI::App& app, Action* action, void (*own_table)(CLI::App&)) {
   auto options = std::make_shared<Options>();
   options->own_table = own_table;
   const auto program = [&](CLI::App* command) {
-    command->add_option("program", options->program, "berthctl (default) or berthd")
-        ->check(CLI::IsMember({"berthctl", "berthd"}));
+    std::vector<std::string> names = {"berthctl"};
+    for (const Program& one : kOthers) names.emplace_back(one.name);
+    command->add_option("program", options->program, "whose (default: berthctl)")
+        ->check(CLI::IsMember(names));
   };
   CLI::App* completion = app.add_subcommand("completion", "print a completion script for a shell");
   completion->add_option("shell", options->shell, "bash or zsh")
