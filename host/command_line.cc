@@ -9,7 +9,8 @@ void add_command_line(CLI::App& app, CommandLine* out) {
   app.set_version_flag("--version,-v", "berthd " + std::string(builtin::version()) + " " +
                                            std::string(builtin::revision()));
   app.add_option("--config,-c", out->config_file,
-                 "configuration file (default: /etc/berth/config.toml if there is one)");
+                 "configuration file (default: /etc/berth/config.toml if there is one; none in a "
+                 "build folder)");
   app.add_option("--address,-a", out->address, "unix socket to serve on");
   app.add_option("--root", out->root, "directory of what survives a reboot");
   app.add_option("--state", out->state, "directory of what does not");

@@ -38,13 +38,21 @@ void close_inherited_descriptors() {
   }
 }
 
-/// Beside a build, plugins lie in ../plugins; installed, the compiled-in directory holds.
-std::optional<std::string> plugins_of_build_tree() {
+/// The build folder that this program is in, or nothing when it is installed. What it belongs to
+/// decides where its plugins and its configuration are: a build has its own plugins, and is not
+/// configured by the files of what is installed on the same machine.
+std::optional<fs::path> build_folder() {
   std::error_code error;
   const fs::path self = fs::read_symlink("/proc/self/exe", error);
-  const fs::path plugins = self.parent_path().parent_path() / "plugins";
-  const bool build_tree = fs::exists(self.parent_path().parent_path() / "CMakeCache.txt", error);
-  if (!build_tree || !fs::is_directory(plugins, error)) return std::nullopt;
+  fs::path folder = self.parent_path().parent_path();
+  if (!fs::exists(folder / "CMakeCache.txt", error)) return std::nullopt;
+  return folder;
+}
+
+std::optional<std::string> plugins_of(const fs::path& build) {
+  std::error_code error;
+  const fs::path plugins = build / "plugins";
+  if (!fs::is_directory(plugins, error)) return std::nullopt;
   return plugins.string();
 }
 
@@ -96,14 +104,15 @@ int main(int argc, char** argv) {
   options.strict = line.strict;
   options.overrides = {given(line.root), given(line.state), given(line.address),
                        given(line.log_level), given(line.plugin_dir)};
+  const std::optional<fs::path> build = build_folder();
   std::error_code error;
-  if (options.config_file.empty() && fs::exists(kDefaultConfig, error))
+  if (options.config_file.empty() && !build && fs::exists(kDefaultConfig, error))
     options.config_file = kDefaultConfig;
 
-  if (!options.overrides.plugin_dir) {
+  if (build && !options.overrides.plugin_dir) {
     const auto config = berth::config::Config::load(options.config_file, options.overrides);
     if (config.ok() && config->plugin_dir_is_default())
-      options.overrides.plugin_dir = plugins_of_build_tree();
+      options.overrides.plugin_dir = plugins_of(*build);
   }
   if (line.config->parsed()) {
     const auto config = berth::config::Config::load(options.config_file, options.overrides);

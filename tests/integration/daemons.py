@@ -50,11 +50,10 @@ class Daemon:
     def command(self):
         config = os.path.join(self.folder, "config.toml")
         if self.kind == "berthd":
-            command = [self.program, "--root", self.root, "--state", self.state, "--address", self.address] + self.extra
-            if self.berthd_config:
-                with open(config, "w") as out:
-                    out.write("version = 2\n" + "\n".join(self.berthd_config).replace("$DIR", self.folder) + "\n")
-                command += ["--config", config]
+            # Its own file also where it says nothing: that of an installed one, in /etc, is not of this run.
+            with open(config, "w") as out:
+                out.write("version = 2\n" + "\n".join(self.berthd_config).replace("$DIR", self.folder) + "\n")
+            command = [self.program, "--root", self.root, "--state", self.state, "--address", self.address, "--config", config] + self.extra
             return command
         with open(config, "w") as out:
             out.write(CONTAINERD_CONFIG.format(root=self.root, state=self.state, address=self.address))
