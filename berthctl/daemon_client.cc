@@ -1,7 +1,10 @@
 #include "daemon_client.h"
 
+#include <grp.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <vector>
@@ -21,6 +24,19 @@ std::string bytes_of(const grpc::ByteBuffer& buffer) {
     bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
   }
   return bytes;
+}
+
+/// Who may use a socket is its group's affair, and gRPC's words for that name neither.
+Status check_access(const std::string& address) {
+  if (::access(address.c_str(), W_OK) == 0) return {};
+  const int reason = errno;
+  struct stat facts {};
+  if (reason != EACCES || ::stat(address.c_str(), &facts) != 0) return {};
+  const group* const owners = ::getgrgid(facts.st_gid);
+  return permission_denied(
+      "the socket " + address + " is for root and the group " +
+      (owners == nullptr ? std::to_string(facts.st_gid) : std::string(owners->gr_name)) +
+      ": run this as root or as a member of it");
 }
 
 /// True when the operation that was just begun succeeded.
@@ -47,6 +63,7 @@ Status call(const std::string& address, const std::string& method, const std::st
     return unavailable("there is no socket " + address +
                        ": start berthd, or give another --address");
   }
+  BERTH_RETURN_IF_ERROR(check_access(address));
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   grpc::GenericStub stub(
