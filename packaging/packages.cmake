@@ -43,6 +43,7 @@ set(control "${CMAKE_CURRENT_BINARY_DIR}/control")
 configure_file(debian/berth.triggers.in "${control}/triggers" @ONLY)
 file(WRITE "${control}/conffiles" "/etc/berth/config.toml\n")
 file(WRITE "${control}/api/triggers" "activate-noawait ldconfig\n")
+file(WRITE "${control}/api/shlibs" "libberth-api 0 libberth-api0 ${BERTH_VERSION_RELATION}\n")  # cpack's own comes with scripts for ldconfig
 set(host_control "${control}/triggers" "${control}/conffiles")
 foreach(script postinst prerm postrm)
   configure_file("debian/berth.${script}" "${control}/${script}" COPYONLY
@@ -67,7 +68,7 @@ berth_package(api libberth-api0
   SUMMARY "container daemon made of plugins: messages of its API"
   DESCRIPTION "The generated messages of containerd's API, shared by the daemon and its
 plugins."
-  CONTROL "${control}/api/triggers"
+  CONTROL "${control}/api/triggers" "${control}/api/shlibs"
   SECTION libs)
 berth_package(shim berth-shim
   SUMMARY "container daemon made of plugins: the shim"
@@ -84,7 +85,7 @@ berth_package(dev berth-dev
   DESCRIPTION "What a plugin is built with: the ABI, the C++ facade, the generator of
 services, CMake functions, and dh_berth for packages."
   DEPENDS "${api}, libprotobuf-dev, protobuf-compiler"
-  SUGGESTS "cmake, debhelper"
+  SUGGESTS cmake
   PROVIDES "dh-sequence-berth"
   SECTION libdevel)
 set(standard "berth ${BERTH_VERSION_RELATION}, berth-shim")
@@ -129,8 +130,6 @@ set(CPACK_PRE_BUILD_SCRIPTS "${CMAKE_CURRENT_SOURCE_DIR}/strip_archives.cmake")
 set(CPACK_DEBIAN_COMPRESSION_TYPE xz)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS "${PROJECT_BINARY_DIR}/api")
-set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
-set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY "=")
 set(CPACK_PROJECT_CONFIG_FILE "${CMAKE_CURRENT_SOURCE_DIR}/cpack_config.cmake")
 set(CPACK_THREADS 0)
 include(CPack)
