@@ -2,7 +2,7 @@
 """The Debian packages that scripts/package has built, installed in several sets into a system of their own: what is left out is absent and
 says so, and everything else works.
 
-    packages_test.py FOLDER-OF-PACKAGES [unittest options]
+    packages_test.py FOLDER-OF-PACKAGES BERTHD-IN-ITS-BUILD-FOLDER [unittest options]
 """
 import glob
 import os
@@ -10,15 +10,24 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
 import chroot
+import older
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "integration"))
+import machine  # noqa: E402  pylint: disable=wrong-import-position
 MAKE_IMAGE = os.path.join(HERE, "..", "integration", "make_image.py")
 IMAGE = "docker.io/library/busybox:latest"
 PACKAGES = {}
+DEBUG = {}  # the packages of debug information, by the name of what they are for
+ADDRESS = "/run/berth/berth.sock"
+BUILT_BERTHD = ""
+# Of this run alone, since cgroups are the machine's.
+NAMESPACE = "berth-packages-%d" % os.getpid()
 
 HOST = ["berth", "libberth-api0", "berthctl"]
 WITHOUT_RUNTIME = HOST + ["berth-plugin-" + name for name in
@@ -45,12 +54,19 @@ class System(chroot.Chroot):
 
     daemon = None
 
-    def install(self, *packages, check=True):
+    def __exit__(self, *_):
+        super().__exit__()
+        for cgroup in machine.cgroups_named(NAMESPACE):
+            machine.remove_cgroup(cgroup)
+
+    def install(self, *packages, check=True, files=None):
+        """`files` has other packages of these names."""
         self.run("mkdir", "-p", "/tmp/debs")
         paths = []
         for package in packages:
-            path = "/tmp/debs/" + os.path.basename(PACKAGES[package])
-            self.copy(PACKAGES[package], path)
+            source = (files or PACKAGES)[package]
+            path = "/tmp/debs/" + os.path.basename(source)
+            self.copy(source, path)
             paths.append(path)
         return self.run("dpkg", "-i", *paths, check=check)
 
@@ -70,7 +86,29 @@ class System(chroot.Chroot):
             raise AssertionError("berthd ended with %d:\n%s" % (self.daemon.returncode, self.read("/tmp/log")))
 
     def ctr(self, *arguments, check=True):
-        return self.run("ctr", "--address", "/run/berth/berth.sock", *arguments, check=check)
+        return self.run("ctr", "--address", ADDRESS, "--namespace", NAMESPACE, *arguments, check=check)
+
+    def why(self, uri):
+        return self.run("berthctl", "plugin", "why", uri, "--address", ADDRESS, check=False)
+
+    def health(self, service=""):
+        return self.run("berthctl", "call", "grpc.health.v1.Health/Check", '{"service":"%s"}' % service, "--address", ADDRESS, check=False).stdout
+
+    def task(self, container):
+        """The process of a container's task in the system's own numbers, and its state."""
+        for line in self.ctr("tasks", "ls").stdout.splitlines():
+            if line.split()[0] == container:
+                return tuple(line.split()[1:])
+        raise AssertionError("no task " + container)
+
+    def end_of(self, container):
+        """Waits until the task has ended, removes it and returns its exit code."""
+        for _ in range(100):
+            if self.task(container)[1] == "STOPPED":
+                told = self.ctr("tasks", "rm", container, check=False).stdout
+                return int(re.search("exit code ([0-9]+)", told).group(1)) if "exit code" in told else 0
+            time.sleep(0.05)
+        raise AssertionError("the task does not end")
 
     def mapped(self):
         """Files whose code the daemon maps."""
@@ -128,6 +166,13 @@ class SetsTest(unittest.TestCase):
         self.system.__enter__()
         self.addCleanup(self.system.__exit__)
 
+    def check_absent(self, uri, service, file):
+        """What is left out says so wherever one may ask, and none of its code is there."""
+        why = self.system.why(uri)
+        self.assertEqual((why.returncode, why.stdout.splitlines()[0]), (1, uri + " is not there: no plugin file that could be read has it"))
+        self.assertNotIn('"SERVING"', self.system.health(service))
+        self.assertNotIn(file, self.system.mapped())
+
     def test_a_plugin_without_what_it_needs_is_not_installed(self):
         done = self.system.install(*HOST, "berth-plugin-metadata", check=False)
         self.assertNotEqual(done.returncode, 0)
@@ -141,7 +186,14 @@ class SetsTest(unittest.TestCase):
         self.assertFalse([name for name in system.mapped() if name.startswith("berth-plugin-")])
         done = system.ctr("images", "ls", check=False)
         self.assertNotEqual(done.returncode, 0)
-        self.assertIn("containerd.services.images.v1.Images", done.stdout)
+        self.assertIn("unknown service containerd.services.images.v1.Images: no plugin provides it", done.stdout)
+        for uri, service, file in (("io.containerd.content.v1.content", "containerd.services.content.v1.Content", "berth-plugin-content.so"),
+                                   ("io.containerd.snapshotter.v1.overlayfs", "containerd.services.snapshots.v1.Snapshots", "berth-plugin-snapshot-overlay.so")):
+            self.check_absent(uri, service, file)
+            self.assertIn("NOT_FOUND", system.health(service))
+        # It lacks nothing that it was meant to have.
+        self.assertIn('"SERVING"', system.health())
+        self.assertEqual(set(system.plugins().values()), {"ok"})
         system.end()
 
     def test_without_a_runtime(self):
@@ -156,8 +208,18 @@ class SetsTest(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         # Who is missing, and not only that something is.
         self.assertIn("io.containerd.runtime.v2", done.stdout)
-        why = system.run("berthctl", "plugin", "why", "io.containerd.grpc.v1.tasks", "--address", "/run/berth/berth.sock", check=False)
-        self.assertIn("io.containerd.runtime.v2", why.stdout)
+        self.check_absent("io.containerd.runtime.v2.task", "containerd.services.tasks.v1.Tasks", "berth-plugin-runtime-runc.so")
+        self.assertIn("io.containerd.runtime.v2", system.why("io.containerd.grpc.v1.tasks").stdout)
+        self.assertIn("io.containerd.runtime.v2", system.run("berthd", "config", "check", check=False).stdout)
+        # Who asks for tasks, or for all, is told; everything else works.
+        self.assertIn('"NOT_SERVING"', system.health("containerd.services.tasks.v1.Tasks"))
+        self.assertIn('"NOT_SERVING"', system.health())
+        self.assertIn('"SERVING"', system.health("containerd.services.content.v1.Content"))
+        self.assertEqual({name: status for name, status in system.plugins().items() if status != "ok"}, {"tasks": "error"})
+        system.ctr("containers", "create", IMAGE, "c2")
+        self.assertIn("c2", system.ctr("containers", "ls", "-q").stdout)
+        self.assertIn("bin", system.run("sh", "-c", "mkdir /tmp/m && ctr --address %s --namespace %s images mount %s /tmp/m && ls /tmp/m"
+                                        % (ADDRESS, NAMESPACE, IMAGE)).stdout)
         system.end()
 
     def test_the_usual_set_runs_a_container(self):
@@ -169,7 +231,11 @@ class SetsTest(unittest.TestCase):
         self.assertEqual(system.ctr("run", "--rm", IMAGE, "c1", "echo", "from a package").stdout, "from a package\n")
         done = system.ctr("snapshots", "--snapshotter", "btrfs", "ls", check=False)
         self.assertNotEqual(done.returncode, 0)
-        self.assertIn("btrfs", done.stdout)
+        self.assertIn("snapshotter not loaded: btrfs", done.stdout)
+        self.check_absent("io.containerd.snapshotter.v1.btrfs", "no.such.Service", "berth-plugin-snapshot-btrfs.so")
+        self.assertFalse([name for name in system.mapped() if "libbtrfs" in name])
+        self.assertIn('"SERVING"', system.health())
+        self.assertEqual(set(system.plugins().values()), {"ok"})
         mode, group = system.run("stat", "-c", "%a %G", "/run/berth/berth.sock").stdout.split()
         self.assertEqual((mode, group), ("660", "berth"))
         system.end()
@@ -204,9 +270,135 @@ class SetsTest(unittest.TestCase):
         system.import_image()
         self.assertEqual(system.ctr("run", "--rm", IMAGE, "c1", "echo", "all of it").stdout, "all of it\n")
         self.assertEqual(system.plugins()["btrfs"], "skip")
+        # It is there and says why it does not run here; a plugin that the machine cannot have is no fault of the rest.
+        self.assertIn("btrfs", system.why("io.containerd.snapshotter.v1.btrfs").stdout)
+        self.assertIn('"SERVING"', system.health())
         system.end()
         system.run("dpkg", "--purge", *PACKAGES)
         self.assertEqual(system.run("sh", "-c", "ls -d /usr/bin/berthd /usr/lib/*/berth /etc/berth/* 2>/dev/null", check=False).stdout, "")
+
+
+class UpgradeTest(unittest.TestCase):
+    """Without systemd: nobody restarts the daemon but this test. tests/vm has the same with it."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="berth-packages-older-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.system = System()
+        self.system.__enter__()
+        self.addCleanup(self.system.__exit__)
+
+    def start_a_container(self):
+        self.system.import_image()
+        self.system.ctr("run", "-d", IMAGE, "c1", "sh", "-c", 'trap "exit 7" TERM; while :; do sleep 0.1; done')
+        return self.system.task("c1")
+
+    def test_containers_go_on_through_an_upgrade(self):
+        system = self.system
+        system.install(*STANDARD, files=older.make(os.path.dirname(PACKAGES["berth"]), self.folder, STANDARD))
+        system.begin()
+        before = self.start_a_container()
+        system.install(*STANDARD)
+        versions = system.run("dpkg-query", "-W", "-f", "${Version}\n", *STANDARD).stdout.split()
+        self.assertEqual(set(versions), {field("berth", "Version")})
+        # The older daemon is still there, with the files of the newer packages beside it, and serves.
+        self.assertEqual(system.task("c1"), before)
+        self.assertEqual(system.ctr("run", "--rm", IMAGE, "c2", "echo", "meanwhile").stdout, "meanwhile\n")
+        system.end()
+        system.begin()
+        self.assertEqual(system.task("c1"), before)
+        self.assertEqual(system.ctr("tasks", "exec", "--exec-id", "e1", "c1", "echo", "the same").stdout, "the same\n")
+        system.ctr("tasks", "kill", "-s", "TERM", "c1")
+        self.assertEqual(system.end_of("c1"), 7)
+        system.end()
+
+    def test_a_container_outlives_the_packages(self):
+        system = self.system
+        system.install(*STANDARD)
+        system.begin()
+        before = self.start_a_container()
+        system.end()
+        purged = system.run("dpkg", "--purge", *STANDARD).stdout
+        self.assertIn("berth: /var/lib/berth is kept", purged)
+        system.run("kill", "-0", before[0])
+        system.install(*STANDARD)
+        system.begin()
+        self.assertEqual(system.task("c1"), before)
+        system.ctr("tasks", "kill", "-s", "TERM", "c1")
+        self.assertEqual(system.end_of("c1"), 7)
+        system.end()
+
+
+class ConfigurationTest(unittest.TestCase):
+    def test_a_berthd_in_its_build_folder_does_not_read_that_of_the_installed_one(self):
+        with System() as system:
+            system.install(*HOST)
+            system.run("sh", "-c", "echo 'version = 99' >/etc/berth/config.toml")
+            done = system.run("/usr/bin/berthd", "config", "check", check=False)
+            self.assertEqual((done.returncode, "version = 99 is not read" in done.stdout), (1, True), done.stdout)
+            if system.run("test", "-x", BUILT_BERTHD, check=False).returncode != 0:
+                self.skipTest("the build folder is not seen here")
+            done = system.run(BUILT_BERTHD, "config", "dump")
+            self.assertNotIn("99", done.stdout)
+
+
+class DebugInformationTest(unittest.TestCase):
+    def test_it_is_apart_and_found_by_build_id(self):
+        self.assertTrue(DEBUG)
+        for name, path in PACKAGES.items():
+            with tempfile.TemporaryDirectory(prefix="berth-packages-") as folder:
+                subprocess.run(["dpkg-deb", "-x", path, folder + "/program"], check=True)
+                programs = elf_files(folder + "/program")
+                if not programs:
+                    continue
+                self.assertIn(name, DEBUG)
+                subprocess.run(["dpkg-deb", "-x", DEBUG[name], folder + "/debug"], check=True)
+                for program in programs:
+                    self.assertNotIn(".debug_info", sections(program), program)
+                    build_id = re.search("Build ID: ([0-9a-f]+)", readelf("-n", program)).group(1)
+                    debug = "%s/debug/usr/lib/debug/.build-id/%s/%s.debug" % (folder, build_id[:2], build_id[2:])
+                    self.assertIn(build_id, subprocess.run(["dpkg-deb", "-f", DEBUG[name], "Build-Ids"], capture_output=True, text=True, check=True).stdout)
+                    self.assertIn(".symtab", sections(debug))
+                    with open(debug, "rb") as file:
+                        data = file.read()
+                    if name != "libberth-api0":  # generated code, compiled without
+                        self.assertIn(".debug_info", sections(debug))
+                    self.assertNotIn(os.path.dirname(os.path.abspath(BUILT_BERTHD)).split("/build/")[0].encode() + b"/", data,
+                                     "%s names the folders of its build" % name)
+
+    def test_static_libraries_have_none(self):
+        with tempfile.TemporaryDirectory(prefix="berth-packages-") as folder:
+            subprocess.run(["dpkg-deb", "-x", PACKAGES["berth-dev"], folder], check=True)
+            archives = glob.glob(folder + "/usr/lib/**/*.a", recursive=True)
+            self.assertTrue(archives)
+            for archive in archives:
+                self.assertNotIn(".debug_info", sections(archive), archive)
+
+    def test_a_plugin_is_small(self):
+        for name, path in PACKAGES.items():
+            if name.startswith("berth-plugin-"):
+                self.assertLess(os.path.getsize(path), 500_000, name)
+
+
+def readelf(*arguments):
+    return subprocess.run(["readelf", "-W"] + list(arguments), capture_output=True, text=True, check=True).stdout
+
+
+def sections(path):
+    return set(re.findall(r"\] (\.\S+) ", readelf("-S", path)))
+
+
+def elf_files(folder):
+    """Programs and shared libraries, no links."""
+    found = []
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)
+            if os.path.isfile(path) and not os.path.islink(path):
+                with open(path, "rb") as file:
+                    if file.read(4) == b"\x7fELF":
+                        found.append(path)
+    return found
 
 
 THIRD_PARTY = {
@@ -266,15 +458,21 @@ class ThirdPartyTest(unittest.TestCase):
 
 
 def main():
+    global BUILT_BERTHD  # pylint: disable=global-statement
     reason = chroot.unavailable()
-    if not reason and (len(sys.argv) < 2 or not glob.glob(sys.argv[1] + "/*.deb")):
+    if not reason and (len(sys.argv) < 3 or not glob.glob(sys.argv[1] + "/*.deb")):
         reason = "no packages; scripts/package builds them"
     if reason:
         print("SKIPPED: " + reason)
         return 77
+    BUILT_BERTHD = os.path.realpath(sys.argv[2])
     for path in sorted(glob.glob(sys.argv[1] + "/*.deb")):
-        PACKAGES[subprocess.run(["dpkg-deb", "-f", path, "Package"], capture_output=True, text=True, check=True).stdout.strip()] = path
-    result = unittest.main(argv=[sys.argv[0]] + sys.argv[2:], exit=False, verbosity=2).result
+        name = subprocess.run(["dpkg-deb", "-f", path, "Package"], capture_output=True, text=True, check=True).stdout.strip()
+        if name.endswith("-dbgsym"):
+            DEBUG[name[:-len("-dbgsym")]] = path
+        else:
+            PACKAGES[name] = path
+    result = unittest.main(argv=[sys.argv[0]] + sys.argv[3:], exit=False, verbosity=2).result
     return 0 if result.wasSuccessful() else 1
 
 
