@@ -150,3 +150,27 @@ class Daemon:
         for folder in runtime_states(namespace):
             found.append("runtime state is left: " + folder)
         return found
+
+
+class Installed(Daemon):
+    """The machine's own, which this run neither starts nor ends; its steps may."""
+
+    def __init__(self, folder):
+        super().__init__("berthd", "/usr/bin/berthd", folder)
+        self.address = "/run/berth/berth.sock"
+
+    def start(self):
+        pass
+
+    def stop(self):
+        pass
+
+    def kill(self):
+        pass
+
+    def alive(self):
+        return True
+
+    def tail(self, lines=30):
+        log = subprocess.run(["journalctl", "-u", "berthd", "--no-pager", "-n", str(lines)], capture_output=True, text=True, check=False)
+        return "".join("    " + line + "\n" for line in log.stdout.splitlines())

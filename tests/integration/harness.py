@@ -21,7 +21,7 @@ import time
 
 import machine
 import scenario as scenario_file
-from daemons import RUNTIME_STATE, Daemon, DaemonFailed
+from daemons import RUNTIME_STATE, Daemon, DaemonFailed, Installed
 from normalise import error_class, normalise
 
 # Of this process alone: cgroups and the runtimes' state are the machine's, and another run may be under way. Letters, as
@@ -53,7 +53,7 @@ class Run:
         path = os.path.dirname(program) if kind == "containerd" and program != "/usr/bin/containerd" else ""
         path = shim or path
         chosen = ['[plugins."io.containerd.runtime.v2.task"]', 'shim_path = ["%s"]' % shim] if shim and kind == "berthd" else []
-        self.daemon = Daemon(kind, program, self.folder, extra, path)
+        self.daemon = Installed(self.folder) if scenario.installed else Daemon(kind, program, self.folder, extra, path)
         self.daemon.without_unified_cgroup = scenario.without_unified_cgroup
         self.daemon.berthd_config = scenario.berthd_config + chosen
         self.environment = {
@@ -162,7 +162,7 @@ class Run:
         shutil.rmtree(os.path.join(RUNTIME_STATE, NAMESPACE), ignore_errors=True)
         for cgroup in machine.cgroups_named(NAMESPACE):
             machine.remove_cgroup(cgroup)
-        if self.problems and os.environ.get("BERTH_KEEP_LOG"):
+        if self.problems and os.environ.get("BERTH_KEEP_LOG") and os.path.exists(self.daemon.log):
             shutil.copy(self.daemon.log, os.environ["BERTH_KEEP_LOG"])
         if not machine.mounts_under(self.folder):
             subprocess.run(["chattr", "-R", "-i", self.folder], stderr=subprocess.DEVNULL)

@@ -23,6 +23,7 @@ CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE set, $PLUGINS, the folder of berthd'
     @restart kill|term|away   end the daemon by SIGKILL or SIGTERM and start it again; away: SIGKILL and two seconds without it
     @kill-between-steps       run it on berthd once more with @restart kill before every command; nothing may change
     @berthd-only              the peer cannot do this
+    @installed                about the berthd that the machine has as a service: none is started, and ctr talks to that one
     @berthd-config LINE       a line of berthd's configuration file; $DIR is the run's folder
 """
 import dataclasses
@@ -58,6 +59,7 @@ class Scenario:
     without_unified_cgroup: bool = False
     kill_between_steps: bool = False
     berthd_only: bool = False
+    installed: bool = False
     steps: list = dataclasses.field(default_factory=list)
 
 
@@ -84,6 +86,8 @@ def _directive(scenario, number, line):
         scenario.kill_between_steps = True
     elif word == "berthd-only":
         scenario.berthd_only = True
+    elif word == "installed":
+        scenario.installed = scenario.berthd_only = True
     elif word == "restart" and rest in ("kill", "term", "away"):
         scenario.steps.append(Step(number, "@", rest))
     else:

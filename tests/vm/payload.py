@@ -6,7 +6,12 @@
     /vm-scenarios    tests/vm/scenarios
     /unit            the programs of unit_tests.py
     /base.tar, .gz   the layer of busybox that all images of the power loss have
+
+Or, for what is about packages: no berthd, and in its place
+
+    /debs/new, old   the packages that scripts/package has built, and the same with a lower version
 """
+import glob
 import gzip
 import os
 import re
@@ -19,8 +24,9 @@ from guest_root import CannotBuild
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.abspath(os.path.join(HERE, "../.."))
-sys.path.insert(0, os.path.join(SOURCE, "tests/integration"))
+sys.path[:0] = [os.path.join(SOURCE, "tests/integration"), os.path.join(SOURCE, "tests/packages")]
 import make_image  # noqa: E402  pylint: disable=wrong-import-position
+import older  # noqa: E402  pylint: disable=wrong-import-position
 UNIT = "berthd.service"
 CONFIG = """version = 3
 [grpc]
@@ -68,6 +74,23 @@ def _leave_out_syncs(root, calls):
         out.write('[Service]\nEnvironment=LD_PRELOAD=/usr/local/lib/no_sync.so "BERTH_NO_SYNC= %s "\n' % calls.replace(",", " "))
 
 
+def _copy_tests(work):
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(os.path.join(HERE, "guest"), os.path.join(work, "guest"), ignore=ignored)
+    shutil.copytree(os.path.join(HERE, "scenarios"), os.path.join(work, "vm-scenarios"))
+    shutil.copytree(os.path.join(SOURCE, "tests/integration"), os.path.join(work, "integration"), ignore=ignored)
+
+
+def _write_disk(work, disk):
+    """Moves the folder's content to an image."""
+    size = int(subprocess.run(["du", "-sm", work], capture_output=True, text=True, check=True).stdout.split()[0])
+    done = subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", work, "-L", "payload", disk, "%dM" % (size * 5 // 4 + 16)],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    shutil.rmtree(work)
+    if done.returncode != 0:
+        raise CannotBuild("mke2fs of the payload failed: " + done.stdout.strip())
+
+
 def make(build, disk, work, without=""):
     """Writes the image `disk`; `work` is a folder for its content, removed at the end. `without` names system calls that shall do nothing."""
     root = os.path.join(work, "root")
@@ -81,10 +104,7 @@ def make(build, disk, work, without=""):
         out.write(CONFIG)
     if without:
         _leave_out_syncs(root, without)
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(os.path.join(HERE, "guest"), os.path.join(work, "guest"), ignore=ignored)
-    shutil.copytree(os.path.join(HERE, "scenarios"), os.path.join(work, "vm-scenarios"))
-    shutil.copytree(os.path.join(SOURCE, "tests/integration"), os.path.join(work, "integration"), ignore=ignored)
+    _copy_tests(work)
     shutil.copy(os.path.join(build, "tests/raw_call"), os.path.join(work, "integration/raw_call"))
     subprocess.run(["strip", os.path.join(work, "integration/raw_call")], check=True)
     unit = os.path.join(work, "unit")
@@ -96,9 +116,19 @@ def make(build, disk, work, without=""):
     for name, data in (("base.tar", base), ("base.tar.gz", gzip.compress(base, 1, mtime=0))):
         with open(os.path.join(work, name), "wb") as out:
             out.write(data)
-    size = int(subprocess.run(["du", "-sm", work], capture_output=True, text=True, check=True).stdout.split()[0])
-    done = subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", work, "-L", "payload", disk, "%dM" % (size * 5 // 4 + 16)],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    shutil.rmtree(work)
-    if done.returncode != 0:
-        raise CannotBuild("mke2fs of the payload failed: " + done.stdout.strip())
+    _write_disk(work, disk)
+
+
+def make_with_packages(packages, disk, work):
+    """Likewise, with the packages of a folder to be installed in the guest: all that need nothing which the guest has not."""
+    new, old = os.path.join(work, "debs/new"), os.path.join(work, "debs/old")
+    for folder in (os.path.join(work, "root"), new, old):
+        os.makedirs(folder)
+    for path in glob.glob(packages + "/*.deb"):
+        if not re.search("^berth-dev_|-dbgsym_", os.path.basename(path)):
+            shutil.copy(path, new)
+    if not os.listdir(new):
+        raise CannotBuild("there are no packages in %s; scripts/package builds them" % packages)
+    older.make(new, old)
+    _copy_tests(work)
+    _write_disk(work, disk)

@@ -13,7 +13,7 @@ LEFT_OUT = {}
 
 def wanted(names):
     """(name, path in the guest) of all scenarios, or of those that are named."""
-    found = [(name[:-len(".scenario")], "/payload/vm-scenarios/" + name) for name in sorted(os.listdir(OWN))]
+    found = [(name[:-len(".scenario")], "/payload/vm-scenarios/" + name) for name in sorted(os.listdir(OWN)) if name.endswith(".scenario")]
     found += [(name[:-len(".scenario")], "/payload/integration/scenarios/" + name) for name in sorted(os.listdir(INTEGRATION))]
     unknown = set(names) - {name for name, _ in found}
     if unknown:
@@ -29,16 +29,20 @@ def run(place, args):
     if facts.out.split()[:3] != ["cgroup2fs", "systemd", "active"]:
         print("FAILED: this is not the machine that was wanted\n" + machine.run(["journalctl", "-u", "berthd", "--no-pager"], 60).out)
         return 1
+    command = ["--berthd", "/usr/local/bin/berthd", "--raw-call", "/payload/integration/raw_call"] + ([] if args.peer else ["--only", "berthd"])
+    return run_in(machine, wanted(args.names), command, args.verbose)
+
+
+def run_in(machine, files, arguments, verbose):
+    """Runs the scenarios, (name, path) each, one after the other in a guest that is up, and ends it."""
     passed, failed, skipped = 0, [], []
-    for name, path in wanted(args.names):
+    for name, path in files:
         if name in LEFT_OUT:
             skipped.append("%s: %s" % (name, LEFT_OUT[name]))
             continue
-        command = ["python3", "-B", "/payload/integration/harness.py", "--berthd", "/usr/local/bin/berthd", "--raw-call", "/payload/integration/raw_call"]
-        command += [] if args.peer else ["--only", "berthd"]
-        command += ["-v"] if args.verbose else []
+        command = ["python3", "-B", "/payload/integration/harness.py"] + arguments + (["-v"] if verbose else [])
         began = time.monotonic()
-        done = machine.start(command + [path], BERTH_SLOWNESS=str(SLOWNESS)).wait(SECONDS, show=lambda line: print(line, end="", flush=True) if args.verbose else None)
+        done = machine.start(command + [path], BERTH_SLOWNESS=str(SLOWNESS), PYTHONUNBUFFERED="1").wait(SECONDS, show=lambda line: print(line, end="", flush=True) if verbose else None)
         seconds = time.monotonic() - began
         last = [line for line in done.out.splitlines() if line.startswith("SKIPPED: ")]
         if done.code == 77:
