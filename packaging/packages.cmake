@@ -124,12 +124,11 @@ set(CPACK_PACKAGE_CONTACT "The Berth authors <maintainers@berth.example>")
 set(CPACK_PACKAGE_DIRECTORY "${PROJECT_BINARY_DIR}/packages")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_SET_DESTDIR OFF)
-# Debug information goes to packages of its own, found by build id; static libraries have none.
-set(CPACK_DEBIAN_DEBUGINFO_PACKAGE ON)
-set(CPACK_PRE_BUILD_SCRIPTS "${CMAKE_CURRENT_SOURCE_DIR}/strip_archives.cmake")
+# Not by CPACK_DEBIAN_DEBUGINFO_PACKAGE, whose packages name the folders of the build.
+set(CPACK_PRE_BUILD_SCRIPTS "${CMAKE_CURRENT_SOURCE_DIR}/debug_packages.cmake")
 set(CPACK_DEBIAN_COMPRESSION_TYPE xz)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS "${PROJECT_BINARY_DIR}/api")
 set(CPACK_PROJECT_CONFIG_FILE "${CMAKE_CURRENT_SOURCE_DIR}/cpack_config.cmake")
-set(CPACK_THREADS 0)
+set(CPACK_THREADS 2)  # whatever the machine has: one thread writes other bytes than several
 include(CPack)
