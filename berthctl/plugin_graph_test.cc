@@ -17,6 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 namespace pb = berth::host::v1;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -153,6 +154,32 @@ TEST_F(PluginFiles, AServiceStandsForThePluginsThatProvideIt) {
   EXPECT_EQ(all[1].plugin.uri, "io.containerd.content.v1.store-b");
 }
 
+TEST_F(PluginFiles, AnEndOfANameWillDoWhereItIsClear) {
+  for (const char* name : {"store-a", "store-b", "undecided"}) add(name);
+  const KnownPlugins plugins = known();
+  for (const char* name : {"store-a", "v1.store-a", "content.v1.store-a"}) {
+    const auto all = explain(plugins, name);
+    ASSERT_EQ(all.size(), 1U) << name;
+    EXPECT_EQ(all[0].plugin.uri, "io.containerd.content.v1.store-a");
+  }
+  EXPECT_EQ(explain(plugins, "Store").size(), 2U) << "a service by its last name";
+  EXPECT_EQ(explain(plugins, "tore-a")[0].plugin.state, "absent") << "it ends within a name";
+}
+
+TEST_F(PluginFiles, AMisspeltNameIsToldTheNearOnes) {
+  for (const char* name : {"store-a", "store-b", "undecided"}) add(name);
+  const auto advice_on = [&](const char* name) { return explain(known(), name)[0].advice; };
+  const std::string undecided = "ask for io.containerd.grpc.v1.undecided, if that was meant";
+  EXPECT_THAT(advice_on("undecidid"), Contains(undecided));
+  EXPECT_THAT(advice_on("io.containerd.grpc.v2.undecided"), Contains(undecided));
+  EXPECT_THAT(advice_on("UNDECIDED"), Contains(undecided));
+  EXPECT_EQ(advice_on("Store-A").front(),
+            "ask for io.containerd.content.v1.store-a, if that was meant");
+  EXPECT_THAT(advice_on("berth.test.v1.store"),
+              Contains("ask for berth.test.v1.Store, if that was meant"));
+  EXPECT_THAT(advice_on("quite-another"), Not(Contains(HasSubstr("if that was meant"))));
+}
+
 TEST_F(PluginFiles, ADirectoryThatIsNotThereIsAProblem) {
   PluginSource source;
   source.plugin_dir = folder_ + "/absent";
@@ -216,6 +243,20 @@ TEST(Why, FollowsTheChainToTheRootCause) {
   const auto json = nlohmann::json::parse(explanation_json(known, explain(known, "tasks.x")));
   EXPECT_EQ(json["plugins"][0]["chains"][0].back()["uri"], "content.x");
   EXPECT_EQ(json["plugins"][0]["in"], false);
+}
+
+TEST(Why, ANameThatSeveralEndWithIsNotGuessed) {
+  const KnownPlugins known = chain_of_a_daemon();
+  const auto all = explain(known, "x");
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_FALSE(all[0].in);
+  EXPECT_EQ(explanation_text(known, all),
+            "x is ambiguous: 5 have names that end so\n"
+            "  what to do: ask for content.x\n"
+            "  what to do: ask for events.x\n"
+            "  what to do: ask for metadata.x\n"
+            "  what to do: ask for runtime.x\n"
+            "  what to do: ask for tasks.x\n");
 }
 
 TEST(Why, TellsWhomARootCauseKeepsOut) {

@@ -6,6 +6,7 @@
 
 #include "command.h"
 #include "plugin_graph.h"
+#include "plugin_names.h"
 
 namespace berth::ctl {
 namespace {
@@ -14,6 +15,7 @@ namespace pb = berth::host::v1;
 using nlohmann::ordered_json;
 
 constexpr const char* kAbsent = "absent";
+constexpr const char* kAmbiguous = "ambiguous";
 
 bool is_needed(const pb::Requirement& need) { return !need.optional() && !need.order_only(); }
 
@@ -25,6 +27,15 @@ class Explainer {
   }
 
   std::vector<Explanation> explain(const std::string& name) const {
+    std::vector<Explanation> all = explain_exactly(name);
+    if (!all.empty()) return all;
+    const std::vector<std::string> meant = ending_with(known_.list, name);
+    if (meant.size() == 1) return explain_exactly(meant.front());
+    return {meant.empty() ? absent(name) : ambiguous(name, meant)};
+  }
+
+ private:
+  std::vector<Explanation> explain_exactly(const std::string& name) const {
     std::vector<Explanation> all;
     for (const pb::Plugin& plugin : known_.list.plugins()) {
       if (is_named(plugin, name)) all.push_back(explain(plugin));
@@ -36,11 +47,9 @@ class Explainer {
         all.push_back(explain(plugin));
       }
     }
-    if (all.empty()) all.push_back(absent(name));
     return all;
   }
 
- private:
   static bool is_named(const pb::Plugin& plugin, const std::string& name) {
     if (uri_of(plugin) == name) return true;
     return std::any_of(plugin.aliases().begin(), plugin.aliases().end(),
@@ -158,7 +167,18 @@ class Explainer {
         break;
       }
     }
+    for (const std::string& near : near_to(known_.list, name)) {
+      out.advice.push_back("ask for " + near + ", if that was meant");
+    }
     out.advice.push_back("install the package that has it; names are in `berthctl plugin graph`");
+    return out;
+  }
+
+  static Explanation ambiguous(const std::string& name, const std::vector<std::string>& meant) {
+    Explanation out;
+    out.plugin = {
+        name, {}, kAmbiguous, std::to_string(meant.size()) + " have names that end so", {}};
+    for (const std::string& one : meant) out.advice.push_back("ask for " + one);
     return out;
   }
 
@@ -201,7 +221,8 @@ int run(const Options& options) {
   const std::string text =
       options.json ? explanation_json(*known, all) : explanation_text(*known, all);
   std::fputs(text.c_str(), stdout);
-  return all.front().plugin.state == kAbsent ? kNo : 0;
+  const std::string& state = all.front().plugin.state;
+  return state == kAbsent || state == kAmbiguous ? kNo : 0;
 }
 
 }  // namespace
@@ -260,7 +281,10 @@ void add_why(CLI::App& plugin, Action* action) {
   auto options = std::make_shared<Options>();
   CLI::App* command = plugin.add_subcommand(
       "why", "say why a plugin is in, out, blocked or waiting, down to the root cause");
-  command->add_option("uri", options->name, "the plugin as TYPE.ID, or a service")->required();
+  command
+      ->add_option("uri", options->name,
+                   "the plugin as TYPE.ID, its ID or another end of it, or a service")
+      ->required();
   options->source.add_options(command);
   command->add_flag("--json", options->json, "print JSON");
   on_chosen(command, action, options, run);

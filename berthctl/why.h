@@ -13,7 +13,7 @@ namespace berth::ctl {
 struct Link {
   std::string uri;     // or what is wanted, where nothing answers to it
   std::string file;    // empty for the host's own and for what is not there
-  std::string state;   // as state_name(), or "absent"
+  std::string state;   // as state_name(), "absent" or "ambiguous"
   std::string reason;  // the plugin's own, one line; empty when it is merely blocked
   std::string slot;    // name of the requirement that leads here; empty for the first
 };
@@ -30,7 +30,9 @@ struct Explanation {
 };
 
 /// `name`: TYPE.ID with an id or alias, or a service; then there is one explanation per plugin that
-/// provides it. Nothing known of that name: one explanation with state "absent".
+/// provides it. Else the one plugin or service whose name ends with it; several: one explanation
+/// with state "ambiguous" and their names as advice. None: one with state "absent", which offers
+/// names that are near.
 std::vector<Explanation> explain(const KnownPlugins& known, const std::string& name);
 
 std::string explanation_text(const KnownPlugins& known, const std::vector<Explanation>& all);

@@ -14,7 +14,10 @@ if(NOT TARGET tomlplusplus::tomlplusplus)
   pkg_check_modules(TOMLPLUSPLUS REQUIRED IMPORTED_TARGET tomlplusplus)
   add_library(tomlplusplus::tomlplusplus ALIAS PkgConfig::TOMLPLUSPLUS)
 endif()
-find_package(GTest REQUIRED)  # of berthctl, too: its `plugin validate` is made of tests
+# berthctl's `plugin validate` is made of tests, too, and left out without it.
 if(BERTH_TESTS)
+  find_package(GTest REQUIRED)
   include(GoogleTest)
+else()
+  find_package(GTest QUIET)
 endif()
