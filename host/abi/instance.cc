@@ -57,7 +57,8 @@ Instance::Step Instance::init() {
   failure_ = {};
   const Step step =
       outcome("init", plugin_.init(&bus::host_table(), bus::handle_of(this), &instance_));
-  if (step.outcome == Outcome::kOk) target_->serve(plugin_.handle, instance_);
+  initialized_ = step.outcome == Outcome::kOk;
+  if (initialized_) target_->serve(plugin_.handle, instance_);
   return step;
 }
 
@@ -74,7 +75,7 @@ void Instance::stop(int64_t deadline) {
   const Status stopping =
       unavailable("plugin " + target_->identity().uri + " is stopping: the daemon shuts down");
   target_->cancel_all(stopping);
-  if (BERTH_HAS(&plugin_, stop) && plugin_.stop != nullptr && instance_ != nullptr) {
+  if (BERTH_HAS(&plugin_, stop) && plugin_.stop != nullptr && initialized_) {
     plugin_.stop(instance_, deadline);
   }
   if (!target_->wait_idle(deadline)) {

@@ -72,8 +72,9 @@ class Instance final : public bus::SelfView {
   const berth_plugin& plugin_;
   const InstanceSettings settings_;
   const HostFacts& host_;
-  bus::Target* target_;  // never deleted: others hold it for ever
-  void* instance_ = nullptr;
+  bus::Target* target_;       // never deleted: others hold it for ever
+  void* instance_ = nullptr;  // the plugin's, which may have none
+  bool initialized_ = false;
   Status failure_;
   std::mutex mutex_;
   std::map<std::string, std::string, std::less<>>

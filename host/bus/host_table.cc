@@ -129,7 +129,7 @@ void client_release(berth_client* client) {
 
 CallSettings settings_of(const berth_call_options* options) {
   CallSettings settings;
-  settings.deadline = options->deadline;
+  if (BERTH_HAS(options, deadline)) settings.deadline = options->deadline;
   if (options->parent != nullptr) {
     const Call& parent = call_of(options->parent);
     settings.parent = const_cast<Call*>(&parent);

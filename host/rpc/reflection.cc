@@ -18,6 +18,7 @@ class Files {
  public:
   explicit Files(const Router& router) : pool_(&database_) {
     for (const Router::Served& served : router.served()) {
+      if (!BERTH_HAS(served.description, descriptors)) continue;
       const berth_bytes& bytes = served.description->descriptors;
       pb::FileDescriptorSet set;
       if (bytes.size == 0 || !set.ParseFromArray(bytes.data, static_cast<int>(bytes.size)))

@@ -1,3 +1,4 @@
+#include <berth/c_helpers.h>
 #include <berth/testing/fake_host.h>
 #include <gtest/gtest.h>
 
@@ -93,6 +94,31 @@ TEST(FakeHost, AfterStopCallsAreRefused) {
   host.stop();
   VersionResponse response;
   EXPECT_EQ(client.Version(Context(), {}, &response).code(), Code::kUnavailable);
+}
+
+TEST(FakeHost, APluginWithoutAnInstanceIsStoppedTooAndOneThatFailedIsNot) {
+  static int stops;
+  stops = 0;
+  berth_plugin plugin{};
+  plugin.struct_size = sizeof plugin;
+  plugin.init = [](const berth_host*, berth_self*, void**) -> int32_t { return 0; };
+  plugin.handle = [](void*, uint32_t, uint32_t, berth_call*) {};
+  plugin.stop = [](void* instance, int64_t) { stops += instance == nullptr ? 1 : 100; };
+  {
+    FakeHost host;
+    ASSERT_TRUE(host.start_plugin(plugin, "test.type", "none").ok());
+  }
+  EXPECT_EQ(stops, 1);
+  plugin.init = [](const berth_host*, berth_self*, void** out) -> int32_t {
+    *out = &stops;
+    return BERTH_CODE_INTERNAL;
+  };
+  {
+    FakeHost host;
+    EXPECT_EQ(host.start_plugin(plugin, "test.type", "none").code(), Code::kInternal);
+    host.stop();
+  }
+  EXPECT_EQ(stops, 1);
 }
 
 TEST(FakeHost, AsynchronousCallsAnswerOnAnotherThread) {

@@ -34,6 +34,10 @@ def parse(text):
     return constants, structs
 
 
+def offset_of(member):
+    return int(member.split()[2])
+
+
 def broken(record, today):
     """What a plugin that was built with `record` would trip over, one line each."""
     constants, structs = parse(record)
@@ -57,6 +61,9 @@ def broken(record, today):
                 wrong.append("%s is frozen; it had %d bytes and has %d" % (name, size, now_size))
             elif now_size < size:
                 wrong.append("%s shrank from %d to %d bytes" % (name, size, now_size))
+            elif len(now_members) > len(members) and offset_of(now_members[len(members)]) < size:
+                wrong.append("%s has \"%s\" where it had padding, which an older struct_size reaches, too: fill it with a spare first"
+                             % (name, now_members[len(members)]))
     return wrong
 
 

@@ -24,6 +24,10 @@ class Broken(unittest.TestCase):
         today = RECORD.replace("berth_host size 16", "berth_host size 24") + "berth_host.more offset 16 size 8\n"
         self.assertEqual(broken(RECORD, today), [])
 
+    def test_a_member_in_what_was_padding_is_seen(self):
+        record = RECORD + "berth_odd size 16\nberth_odd.struct_size offset 0 size 8\nberth_odd.x offset 8 size 4\n"
+        self.assertIn("padding", broken(record, record + "berth_odd.y offset 12 size 4\n")[0])
+
     def test_a_new_struct_is_allowed(self):
         self.assertEqual(broken(RECORD, RECORD + "berth_new size 4\nberth_new.x offset 0 size 4\n"), [])
 
