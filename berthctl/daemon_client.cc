@@ -1,13 +1,10 @@
 #include "daemon_client.h"
 
 #include <grp.h>
-#include <grpcpp/generic/generic_stub.h>
-#include <grpcpp/grpcpp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
-#include <vector>
 
 #include "config/config.h"
 
@@ -15,16 +12,6 @@ namespace berth::ctl {
 namespace {
 
 constexpr const char* kDefaultConfig = "/etc/berth/config.toml";
-
-std::string bytes_of(const grpc::ByteBuffer& buffer) {
-  std::vector<grpc::Slice> slices;
-  std::string bytes;
-  if (!buffer.Dump(&slices).ok()) return bytes;
-  for (const grpc::Slice& slice : slices) {
-    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  }
-  return bytes;
-}
 
 /// Who may use a socket is its group's affair, and gRPC's words for that name neither.
 Status check_access(const std::string& address) {
@@ -39,13 +26,6 @@ Status check_access(const std::string& address) {
       ": run this as root or as a member of it");
 }
 
-/// True when the operation that was just begun succeeded.
-bool done(grpc::CompletionQueue& queue) {
-  void* tag = nullptr;
-  bool ok = false;
-  return queue.Next(&tag, &ok) && ok;
-}
-
 }  // namespace
 
 Result<std::string> default_address() {
@@ -57,42 +37,15 @@ Result<std::string> default_address() {
 }
 
 Status call(const std::string& address, const std::string& method, const std::string& request,
-            const CallOptions& options, const std::function<void(const std::string&)>& response) {
+            const CallOptions& options, const rpc::GrpcClient::OnResponse& response) {
   std::error_code error;
   if (!std::filesystem::exists(address, error)) {
     return unavailable("there is no socket " + address +
                        ": start berthd, or give another --address");
   }
   BERTH_RETURN_IF_ERROR(check_access(address));
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);
-  grpc::GenericStub stub(
-      grpc::CreateCustomChannel("unix://" + std::filesystem::absolute(address, error).string(),
-                                grpc::InsecureChannelCredentials(), arguments));
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + options.timeout);
-  for (const auto& [key, value] : options.headers) context.AddMetadata(key, value);
-  grpc::CompletionQueue queue;
-  auto stream = stub.PrepareCall(&context, "/" + method, &queue);
-  stream->StartCall(nullptr);
-  bool good = done(queue);
-  if (good) {
-    const grpc::Slice slice(request);
-    stream->WriteLast(grpc::ByteBuffer(&slice, 1), grpc::WriteOptions(), nullptr);
-    good = done(queue);
-  }
-  while (good) {
-    grpc::ByteBuffer message;
-    stream->Read(&message, nullptr);
-    good = done(queue);
-    if (good) response(bytes_of(message));
-  }
-  grpc::Status status;
-  stream->Finish(&status, nullptr);
-  (void)done(queue);
-  queue.Shutdown();
-  if (status.ok()) return {};
-  return {static_cast<Code>(status.error_code()), status.error_message()};
+  rpc::GrpcClient client(std::filesystem::absolute(address, error).string());
+  return client.call(method, {request}, options, response);
 }
 
 }  // namespace berth::ctl

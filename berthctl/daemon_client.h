@@ -3,24 +3,20 @@
 
 #include <berth/status.h>
 
-#include <chrono>
-#include <functional>
-#include <map>
 #include <string>
+
+#include "rpc/grpc_client.h"
 
 namespace berth::ctl {
 
 /// The socket that a daemon of the default configuration serves on.
 Result<std::string> default_address();
 
-struct CallOptions {
-  std::map<std::string, std::string> headers;
-  std::chrono::seconds timeout{10};
-};
+using CallOptions = rpc::GrpcCallOptions;
 
 /// One request, any number of responses, in their order. `method`: "package.Service/Method".
 /// UNAVAILABLE when nobody listens at `address`; else the status of the call.
 Status call(const std::string& address, const std::string& method, const std::string& request,
-            const CallOptions& options, const std::function<void(const std::string&)>& response);
+            const CallOptions& options, const rpc::GrpcClient::OnResponse& response);
 
 }  // namespace berth::ctl

@@ -58,7 +58,7 @@ TEST_P(AbiExample, AnswersUnaryCallsWithConfigurationAndHeaders) {
   EchoResponse response;
   const auto status =
       client_->unary(kSay, request("hello"), &response, {{"containerd-namespace", "port"}});
-  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(response.text(), "you say: hello");
   EXPECT_EQ(response.namespace_(), "port");
 }
@@ -68,7 +68,7 @@ TEST_P(AbiExample, CarriesAMegabyteUnchanged) {
   for (size_t i = 0; i < text.size(); i += 1000) text[i] = static_cast<char>('a' + i / 1000 % 26);
   EchoResponse response;
   const auto status = client_->unary(kSay, request(text), &response);
-  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(response.text(), "you say: " + text);
 }
 
@@ -76,7 +76,7 @@ TEST_P(AbiExample, StreamsMoreThanTheWindowHolds) {
   std::vector<std::string> responses;
   const std::string text(200, 's');
   const auto status = client_->call(kRepeat, request(text, 10'000).SerializeAsString(), &responses);
-  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_TRUE(status.ok()) << status.message();
   ASSERT_EQ(responses.size(), 10'000U);
   for (uint32_t i = 0; i < responses.size(); ++i) {
     EchoResponse response;
@@ -89,17 +89,17 @@ TEST_P(AbiExample, StreamsMoreThanTheWindowHolds) {
 TEST_P(AbiExample, ReportsErrorsWithCodeAndText) {
   EchoResponse response;
   auto status = client_->unary(kSay, request(""), &response);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_EQ(status.error_message(), "echo: text is empty: say something: invalid argument");
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_EQ(status.message(), "echo: text is empty: say something: invalid argument");
 
   std::vector<std::string> responses;
   status = client_->call(kSay, std::string("\x0a\xff\xff", 3), &responses);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_THAT(status.error_message(), HasSubstr("well-formed"));
-  EXPECT_THAT(status.error_message(), HasSubstr("EchoRequest"));
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("well-formed"));
+  EXPECT_THAT(status.message(), HasSubstr("EchoRequest"));
 
   status = client_->call("/berth.example.echo.v1.Echo/Shout", std::string(), &responses);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(status.code(), Code::kUnimplemented);
 }
 
 TEST_P(AbiExample, ServesSixteenCallersAtOnce) {
@@ -148,7 +148,7 @@ TEST_P(AbiExample, IsListedByReflectionWithItsMessages) {
   const auto status =
       client_->call("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
                     {list.SerializeAsString(), symbol.SerializeAsString()}, &answers);
-  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_TRUE(status.ok()) << status.message();
   ASSERT_EQ(answers.size(), 2U);
 
   grpc::reflection::v1::ServerReflectionResponse services;
@@ -171,7 +171,7 @@ TEST_P(AbiExample, IsHealthy) {
   ask.set_service(kService);
   grpc::health::v1::HealthCheckResponse answer;
   const auto status = client_->unary("/grpc.health.v1.Health/Check", ask, &answer);
-  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(answer.status(), grpc::health::v1::HealthCheckResponse::SERVING);
 }
 
@@ -208,7 +208,7 @@ TEST(DocumentedExample, PlainSnapshotterRuns) {
   containerd::services::introspection::v1::PluginsResponse response;
   const auto status = client.unary("/containerd.services.introspection.v1.Introspection/Plugins",
                                    request, &response);
-  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_TRUE(status.ok()) << status.message();
   ASSERT_EQ(response.plugins_size(), 1);
   EXPECT_EQ(response.plugins(0).id(), "plain");
   EXPECT_FALSE(response.plugins(0).has_init_err()) << response.ShortDebugString();
@@ -228,8 +228,8 @@ TEST(AbiLibCxx, ExceptionsStayInsideThePlugin) {
   request.set_count(100'001);
   std::vector<std::string> responses;
   const auto status = client.call(kRepeat, request.SerializeAsString(), &responses);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL);
-  EXPECT_EQ(status.error_message(), "exception: echo: that is too often");
+  EXPECT_EQ(status.code(), Code::kInternal);
+  EXPECT_EQ(status.message(), "exception: echo: that is too often");
   EchoResponse response;
   EXPECT_TRUE(client.unary(kSay, request, &response).ok()) << "the daemon does not go on";
 }

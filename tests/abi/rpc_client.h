@@ -2,43 +2,48 @@
 #pragma once
 
 #include <berth/status.h>
-#include <grpcpp/generic/generic_stub.h>
-#include <grpcpp/grpcpp.h>
 
 #include <map>
 #include <string>
 #include <vector>
 
+#include "rpc/grpc_client.h"
+
 namespace berth::testing {
 
 using Headers = std::map<std::string, std::string>;
 
+/// The gRPC client, for whole calls with typed messages.
 class RpcClient {
  public:
   /// `address`: path of the daemon's socket.
-  explicit RpcClient(const std::string& address);
+  explicit RpcClient(const std::string& address) : client_(address) {}
 
   /// `method`: "/package.Service/Method". All responses of the method, for a unary one the one.
-  grpc::Status call(const std::string& method, const std::string& request,
-                    std::vector<std::string>* responses, const Headers& headers = {});
+  Status call(const std::string& method, const std::string& request,
+              std::vector<std::string>* responses, const Headers& headers = {}) {
+    return call(method, std::vector<std::string>{request}, responses, headers);
+  }
   /// Sends all `requests` first.
-  grpc::Status call(const std::string& method, const std::vector<std::string>& requests,
-                    std::vector<std::string>* responses, const Headers& headers = {});
+  Status call(const std::string& method, const std::vector<std::string>& requests,
+              std::vector<std::string>* responses, const Headers& headers = {}) {
+    return client_.call(method, requests, {headers},
+                        [&](std::string bytes) { responses->push_back(std::move(bytes)); });
+  }
 
   template <typename Request, typename Response>
-  grpc::Status unary(const std::string& method, const Request& request, Response* response,
-                     const Headers& headers = {}) {
+  Status unary(const std::string& method, const Request& request, Response* response,
+               const Headers& headers = {}) {
     std::vector<std::string> responses;
-    const grpc::Status status = call(method, request.SerializeAsString(), &responses, headers);
-    if (!status.ok()) return status;
+    BERTH_RETURN_IF_ERROR(call(method, request.SerializeAsString(), &responses, headers));
     if (responses.size() != 1 || !response->ParseFromString(responses.front())) {
-      return {grpc::StatusCode::DATA_LOSS, "not one well-formed response"};
+      return data_loss("not one well-formed response");
     }
-    return status;
+    return {};
   }
 
  private:
-  grpc::GenericStub stub_;
+  rpc::GrpcClient client_;
 };
 
 /// One unary call over ttrpc on a connection of its own.

@@ -95,9 +95,8 @@ TEST_P(BadPlugin, IsReportedAndTheDaemonServesWithoutIt) {
   if (!GetParam().service.empty()) {
     std::vector<std::string> responses;
     const auto status = client.call("/" + GetParam().service + "/Do", std::string(), &responses);
-    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
-    EXPECT_EQ(status.error_message(),
-              with_dir(GetParam().told, plugins_.path()) + ": not implemented");
+    EXPECT_EQ(status.code(), Code::kUnimplemented);
+    EXPECT_EQ(status.message(), with_dir(GetParam().told, plugins_.path()) + ": not implemented");
   }
   daemon.process().kill(SIGTERM);
   EXPECT_EQ(daemon.process().wait(15'000).exit_code, 0) << daemon.log();
@@ -238,8 +237,8 @@ TEST(BadPluginAtWork, WhatAHandlerThrowsIsTheAnswerAndNothingElse) {
   for (int i = 0; i < 3; ++i) {
     std::vector<std::string> responses;
     const auto status = client.call("/berth.test.v1.throws_in_call/Do", std::string(), &responses);
-    EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL);
-    EXPECT_EQ(status.error_message(), "exception: the cupboard is bare");
+    EXPECT_EQ(status.code(), Code::kInternal);
+    EXPECT_EQ(status.message(), "exception: the cupboard is bare");
   }
 }
 
@@ -266,7 +265,7 @@ TEST(BadPluginAtWork, ACrashInACallEndsTheDaemonAndNamesPluginAndMethod) {
   RpcClient client(daemon.address());
   std::vector<std::string> responses;
   const auto status = client.call("/berth.test.v1.crashes_in_call/Do", std::string(), &responses);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(status.code(), Code::kUnavailable);
   EXPECT_EQ(daemon.process().wait(20'000).signal, SIGSEGV) << daemon.log();
   EXPECT_THAT(
       messages_of(daemon.log()),

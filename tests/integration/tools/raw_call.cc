@@ -18,8 +18,6 @@
 //   --quiet            no responses, only the code
 #include <google/protobuf/dynamic_message.h>
 #include <google/protobuf/text_format.h>
-#include <grpcpp/generic/generic_stub.h>
-#include <grpcpp/grpcpp.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -31,6 +29,7 @@
 #include <vector>
 
 #include "containerd/services/version/v1/version.pb.h"
+#include "rpc/grpc_client.h"
 
 namespace {
 
@@ -131,17 +130,6 @@ std::optional<std::vector<std::string>> requests(const Options& options,
   return out;
 }
 
-grpc::ByteBuffer to_buffer(const std::string& bytes) {
-  grpc::Slice slice(bytes);
-  return grpc::ByteBuffer(&slice, 1);
-}
-
-std::string to_bytes(const grpc::ByteBuffer& buffer) {
-  grpc::Slice slice;
-  if (!buffer.DumpToSingleSlice(&slice).ok()) return {};
-  return {reinterpret_cast<const char*>(slice.begin()), slice.size()};
-}
-
 std::string in_text(const std::string& bytes, const pb::MethodDescriptor* method) {
   if (method != nullptr) {
     const pb::Message* prototype =
@@ -154,84 +142,6 @@ std::string in_text(const std::string& bytes, const pb::MethodDescriptor* method
   return std::to_string(bytes.size()) + " bytes\n";
 }
 
-const char* name_of(grpc::StatusCode code) {
-  constexpr const char* kNames[] = {"OK",
-                                    "CANCELLED",
-                                    "UNKNOWN",
-                                    "INVALID_ARGUMENT",
-                                    "DEADLINE_EXCEEDED",
-                                    "NOT_FOUND",
-                                    "ALREADY_EXISTS",
-                                    "PERMISSION_DENIED",
-                                    "RESOURCE_EXHAUSTED",
-                                    "FAILED_PRECONDITION",
-                                    "ABORTED",
-                                    "OUT_OF_RANGE",
-                                    "UNIMPLEMENTED",
-                                    "INTERNAL",
-                                    "UNAVAILABLE",
-                                    "DATA_LOSS",
-                                    "UNAUTHENTICATED"};
-  return code >= 0 && code <= 16 ? kNames[code] : "?";
-}
-
-/// One call over a completion queue, whatever its streaming: writes all, then reads all.
-class Caller {
- public:
-  explicit Caller(const Options& options) : options_(options) {
-    grpc::ChannelArguments arguments;
-    arguments.SetMaxReceiveMessageSize(-1);
-    arguments.SetMaxSendMessageSize(-1);
-    channel_ = grpc::CreateCustomChannel("unix:" + options.address,
-                                         grpc::InsecureChannelCredentials(), arguments);
-  }
-
-  grpc::Status call(const std::string& method, const std::vector<std::string>& messages,
-                    std::vector<std::string>* responses) {
-    grpc::ClientContext context;
-    if (!options_.ns.empty()) context.AddMetadata("containerd-namespace", options_.ns);
-    if (!options_.lease.empty()) context.AddMetadata("containerd-lease", options_.lease);
-    context.set_deadline(std::chrono::system_clock::now() +
-                         std::chrono::seconds(options_.timeout_s));
-    grpc::CompletionQueue queue;
-    grpc::GenericStub stub(channel_);
-    const auto stream = stub.PrepareCall(&context, "/" + method, &queue);
-    stream->StartCall(tag());
-    bool alive = wait(queue);
-    for (size_t i = 0; alive && i < messages.size(); ++i) {
-      stream->Write(to_buffer(messages[i]), tag());
-      alive = wait(queue);
-    }
-    if (alive) {
-      stream->WritesDone(tag());
-      (void)wait(queue);
-    }
-    // Also after a write that failed: the server may have answered before it had everything.
-    while (true) {
-      grpc::ByteBuffer response;
-      stream->Read(&response, tag());
-      if (!wait(queue)) break;
-      responses->push_back(to_bytes(response));
-    }
-    grpc::Status status;
-    stream->Finish(&status, tag());
-    (void)wait(queue);
-    queue.Shutdown();
-    return status;
-  }
-
- private:
-  void* tag() { return this; }
-  static bool wait(grpc::CompletionQueue& queue) {
-    void* tag = nullptr;
-    bool ok = false;
-    return queue.Next(&tag, &ok) && ok;
-  }
-
-  const Options& options_;
-  std::shared_ptr<grpc::Channel> channel_;
-};
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -243,21 +153,22 @@ int main(int argc, char** argv) {
   const auto messages = requests(*options, method);
   if (!messages) return 2;
 
-  Caller caller(*options);
-  std::vector<std::string> responses;
-  const grpc::Status status = caller.call(options->method, *messages, &responses);
-  if (!options->quiet) {
-    for (const std::string& response : responses) std::cout << in_text(response, method);
-  }
-  std::cout << name_of(status.error_code()) << std::endl;
-  if (!status.ok()) std::cerr << status.error_message() << std::endl;
+  berth::rpc::GrpcClient client(options->address);
+  berth::rpc::GrpcCallOptions how;
+  how.timeout = std::chrono::seconds(options->timeout_s);
+  if (!options->ns.empty()) how.headers["containerd-namespace"] = options->ns;
+  if (!options->lease.empty()) how.headers["containerd-lease"] = options->lease;
+  const berth::Status status =
+      client.call(options->method, *messages, how, [&](const std::string& response) {
+        if (!options->quiet) std::cout << in_text(response, method);
+      });
+  std::cout << berth::code_name(status.code()) << std::endl;
+  if (!status.ok()) std::cerr << status.message() << std::endl;
 
-  responses.clear();
-  const grpc::Status after =
-      caller.call("containerd.services.version.v1.Version/Version", {""}, &responses);
+  const berth::Status after = client.call("containerd.services.version.v1.Version/Version", {""},
+                                          how, [](const std::string&) {});
   if (!after.ok()) {
-    std::cerr << "afterwards, on the same connection: " << name_of(after.error_code()) << ": "
-              << after.error_message() << std::endl;
+    std::cerr << "afterwards, on the same connection: " << after.to_string() << std::endl;
     return 3;
   }
   return status.ok() ? 0 : 1;
