@@ -161,6 +161,19 @@ TEST_F(ContentBusTest, AClientThatGoesLeavesAResumableIngest) {
   EXPECT_EQ(response.offset(), 10);
 }
 
+TEST_F(ContentBusTest, ARefIsFreeOnceItsCommitIsAnswered) {
+  for (int i = 0; i < 300; ++i) {
+    auto stream = client_.Write(Context());
+    api::WriteContentRequest request;
+    api::WriteContentResponse response;
+    request.set_action(WriteAction::COMMIT);
+    request.set_ref("ref");
+    request.set_data(std::to_string(i));
+    ASSERT_TRUE(stream.Write(request));
+    ASSERT_TRUE(stream.Read(&response)) << i << ": " << stream.Finish().to_string();
+  }
+}
+
 TEST_F(ContentBusTest, AMalformedWriteIsRefused) {
   ClientCall call =
       ClientCall::open(client_.target(), client_.method(ContentClient::kWrite), Context());

@@ -168,6 +168,8 @@ void Ingest::discard() {
   if (!removed.ok() && removed.code() != Code::kNotFound) {
     lock_.store().log_("could not remove ingest \"" + ref() + "\": " + removed.message());
   }
+  // Who hears that a commit is done may use the ref again, before this writer has gone.
+  lock_.release();
 }
 
 }  // namespace berth::content

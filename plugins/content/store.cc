@@ -223,8 +223,8 @@ Result<Store::RefLock> Store::RefLock::take(Store& store, const std::string& ref
   return RefLock(store, ref);
 }
 
-Store::RefLock::~RefLock() {
-  if (store_ == nullptr) return;
+void Store::RefLock::release() {
+  if (store_ == nullptr || !std::exchange(held_, false)) return;
   const std::lock_guard lock(store_->mutex_);
   store_->locked_.erase(ref_);
 }

@@ -100,7 +100,9 @@ class Store::RefLock {
   RefLock(RefLock&& other) noexcept
       : store_(std::exchange(other.store_, nullptr)), ref_(std::move(other.ref_)) {}
   RefLock& operator=(RefLock&&) = delete;
-  ~RefLock();
+  ~RefLock() { release(); }
+  /// Lets the next writer in before this one is destroyed. Once.
+  void release();
   const std::string& ref() const { return ref_; }
   Store& store() const { return *store_; }
 
@@ -108,6 +110,7 @@ class Store::RefLock {
   RefLock(Store& store, std::string ref) : store_(&store), ref_(std::move(ref)) {}
   Store* store_;
   std::string ref_;
+  bool held_ = true;
 };
 
 }  // namespace berth::content
