@@ -18,8 +18,8 @@ class PluginCase : public ::testing::Test {
   }
 
   /// False when the case is over: skipped, or failed.
-  bool start(const Mischief& mischief = {}) {
-    const Status started = plugin_->start(mischief);
+  bool start(const Mischief& mischief = {}, const std::string& directory = {}) {
+    const Status started = plugin_->start(mischief, directory);
     if (started.ok()) return true;
     if (plugin_->was_skipped()) {
       skip_ = "the plugin skips this machine: " + started.message();

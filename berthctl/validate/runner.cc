@@ -23,6 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
+constexpr const char* kContentType = "io.containerd.content.v1";
 constexpr const char* kSnapshotterType = "io.containerd.snapshotter.v1";
 constexpr size_t kMostOutput = 1U << 20;
 
@@ -39,7 +40,10 @@ constexpr Kit kKits[] = {
     {"Loads", "Loads", Level::kLoads, false, ""},
     {"Serves", "Serves", Level::kServes, false, ""},
     {"Plugin/SnapshotterSuite", "Snapshotter", Level::kServes, false, kSnapshotterType},
+    {"ContentKit", "Content", Level::kServes, false, kContentType},
     {"Hostile", "Hostile", Level::kHostile, false, ""},
+    {"SnapshotterCrash", "SnapshotterCrash", Level::kHostile, false, kSnapshotterType},
+    {"ContentCrash", "ContentCrash", Level::kHostile, false, kContentType},
 };
 
 bool fits(const std::string& pattern, const Case& one) {

@@ -146,6 +146,7 @@ Status PluginUnderTest::start(const Mischief& mischief, const std::string& direc
 }
 
 void PluginUnderTest::stop() {
+  if (host_ == nullptr) return;
   doing("stop");
   host_->stop();
 }

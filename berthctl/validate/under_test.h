@@ -60,7 +60,7 @@ class PluginUnderTest {
   /// NOT_FOUND from probe are for was_skipped().
   Status start(const Mischief& mischief = {}, const std::string& directory = {});
   bool was_skipped() const { return skipped_; }
-  /// Within 5 s, as FakeHost does it.
+  /// Within 5 s, as FakeHost does it. Nothing, when it was not started.
   void stop();
 
   Target target() const { return host_->target(); }
