@@ -24,6 +24,7 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kContentType = "io.containerd.content.v1";
+constexpr const char* kDifferType = "io.containerd.differ.v1";
 constexpr const char* kSnapshotterType = "io.containerd.snapshotter.v1";
 constexpr size_t kMostOutput = 1U << 20;
 
@@ -41,6 +42,7 @@ constexpr Kit kKits[] = {
     {"Serves", "Serves", Level::kServes, false, ""},
     {"Plugin/SnapshotterSuite", "Snapshotter", Level::kServes, false, kSnapshotterType},
     {"ContentKit", "Content", Level::kServes, false, kContentType},
+    {"DifferKit", "Differ", Level::kServes, false, kDifferType},
     {"Hostile", "Hostile", Level::kHostile, false, ""},
     {"SnapshotterCrash", "SnapshotterCrash", Level::kHostile, false, kSnapshotterType},
     {"ContentCrash", "ContentCrash", Level::kHostile, false, kContentType},

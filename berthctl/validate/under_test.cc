@@ -132,6 +132,10 @@ Status PluginUnderTest::start(const Mischief& mischief, const std::string& direc
                             : std::make_unique<berth::testing::FakeHost>(directory);
   host_->config(subject().config_json);
   for (const manifest::Requirement& need : plugin_.requires_) {
+    if (const auto peer = peers_.find(need.service); peer != peers_.end()) {
+      host_->bind(need.name, peer->second(*host_));
+      continue;
+    }
     // What must be there is there and can do nothing: a plugin has to live with that, too.
     if (need.cardinality == manifest::Cardinality::kOne && !need.order_only) {
       host_->bind(need.name, host_->serve_nothing(need.name));

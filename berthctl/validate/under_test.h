@@ -7,6 +7,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <random>
@@ -56,6 +58,11 @@ class PluginUnderTest {
   const manifest::Plugin& manifest() const { return plugin_; }
   const berth_plugin& table() const { return *table_; }
 
+  /// A peer for requirements of this service, at every start; others are bound to one that serves
+  /// nothing.
+  using MakePeer = std::function<Target(berth::testing::FakeHost&)>;
+  void provide(const std::string& service, MakePeer make) { peers_[service] = std::move(make); }
+
   /// probe, init, start, with configuration and peers. FAILED_PRECONDITION, UNIMPLEMENTED and
   /// NOT_FOUND from probe are for was_skipped().
   Status start(const Mischief& mischief = {}, const std::string& directory = {});
@@ -81,6 +88,7 @@ class PluginUnderTest {
   const berth_plugin* table_ = nullptr;
   std::unique_ptr<berth::testing::FakeHost> host_;
   Target target_;
+  std::map<std::string, MakePeer> peers_;  // by service
   bool skipped_ = false;
 };
 
