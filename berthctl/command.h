@@ -29,6 +29,7 @@ void add_docs(CLI::App& app, Action* action, void (*own_table)(CLI::App&));
 void add_call(CLI::App& app, Action* action);
 void add_graph(CLI::App& plugin, Action* action);
 void add_new(CLI::App& plugin, Action* action);
+void add_shim_validate(CLI::App& shim, Action* action);
 void add_validate(CLI::App& plugin, Action* action);
 void add_why(CLI::App& plugin, Action* action);
 

@@ -26,6 +26,9 @@ void describe(CLI::App& app, berth::ctl::Action* action) {
   berth::ctl::add_new(*plugin, action);
   berth::ctl::add_validate(*plugin, action);
   berth::ctl::add_why(*plugin, action);
+  CLI::App* shim = app.add_subcommand("shim", "test programs that run containers for a daemon");
+  shim->require_subcommand(1);
+  berth::ctl::add_shim_validate(*shim, action);
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kContentType = "io.containerd.content.v1";
 constexpr const char* kDifferType = "io.containerd.differ.v1";
 constexpr const char* kSnapshotterType = "io.containerd.snapshotter.v1";
+constexpr const char* kShim = "a shim";  // no type of plugins
 constexpr size_t kMostOutput = 1U << 20;
 
 struct Kit {
@@ -46,6 +47,7 @@ constexpr Kit kKits[] = {
     {"Hostile", "Hostile", Level::kHostile, false, ""},
     {"SnapshotterCrash", "SnapshotterCrash", Level::kHostile, false, kSnapshotterType},
     {"ContentCrash", "ContentCrash", Level::kHostile, false, kContentType},
+    {"ShimKit", "Shim", Level::kServes, true, kShim},
 };
 
 bool fits(const std::string& pattern, const Case& one) {
@@ -168,31 +170,44 @@ std::string escaped(const std::string& text) {
 
 }  // namespace
 
+namespace {
+
+void add_suite(const Kit& kit, const std::string& uri, std::vector<Case>* cases) {
+  const ::testing::UnitTest& all = *::testing::UnitTest::GetInstance();
+  for (int i = 0; i < all.total_test_suite_count(); ++i) {
+    const ::testing::TestSuite& suite = *all.GetTestSuite(i);
+    if (suite.name() != kit.suite) continue;
+    for (int j = 0; j < suite.total_test_count(); ++j) {
+      const std::string test = suite.GetTestInfo(j)->name();
+      cases->push_back({std::string(kit.name) + "." + test.substr(0, test.find('/')),
+                        std::string(suite.name()) + "." + test, uri, kit.level});
+    }
+  }
+}
+
+}  // namespace
+
 std::vector<Case> cases_for(
     const std::vector<std::pair<std::string, std::string>>& uris_and_types) {
   std::vector<Case> cases;
-  const ::testing::UnitTest& all = *::testing::UnitTest::GetInstance();
-  const auto add_suite = [&](const Kit& kit, const std::string& uri) {
-    for (int i = 0; i < all.total_test_suite_count(); ++i) {
-      const ::testing::TestSuite& suite = *all.GetTestSuite(i);
-      if (suite.name() != kit.suite) continue;
-      for (int j = 0; j < suite.total_test_count(); ++j) {
-        const std::string test = suite.GetTestInfo(j)->name();
-        cases.push_back({std::string(kit.name) + "." + test.substr(0, test.find('/')),
-                         std::string(suite.name()) + "." + test, uri, kit.level});
-      }
-    }
-  };
   for (const Level level : {Level::kLoads, Level::kServes, Level::kHostile}) {
     for (const Kit& kit : kKits) {
-      if (kit.of_file && kit.level == level) add_suite(kit, {});
+      if (kit.of_file && kit.type.empty() && kit.level == level) add_suite(kit, {}, &cases);
     }
     for (const auto& [uri, type] : uris_and_types) {
       for (const Kit& kit : kKits) {
         if (kit.of_file || kit.level != level) continue;
-        if (kit.type.empty() || kit.type == type) add_suite(kit, uri);
+        if (kit.type.empty() || kit.type == type) add_suite(kit, uri, &cases);
       }
     }
+  }
+  return cases;
+}
+
+std::vector<Case> cases_for_shim() {
+  std::vector<Case> cases;
+  for (const Kit& kit : kKits) {
+    if (kit.type == kShim) add_suite(kit, {}, &cases);
   }
   return cases;
 }

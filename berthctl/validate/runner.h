@@ -33,6 +33,9 @@ struct CaseResult {
 /// type of each URI, which decides about the kits.
 std::vector<Case> cases_for(const std::vector<std::pair<std::string, std::string>>& uris_and_types);
 
+/// Those for a shim, which is a program and no plugin.
+std::vector<Case> cases_for_shim();
+
 /// Patterns with * and ?, separated by colons, of which one must match NAME or URI/NAME; those that
 /// begin with '-' must not match.
 bool matches(const std::string& filter, const Case& one);

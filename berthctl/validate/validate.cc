@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <random>
@@ -27,6 +28,7 @@ const std::map<std::string, Level> kLevels = {
     {"loads", Level::kLoads}, {"serves", Level::kServes}, {"hostile", Level::kHostile}};
 
 struct Options {
+  std::string command = "plugin";  // or "shim"
   std::string file;
   std::string plugin;
   Level level = Level::kHostile;
@@ -113,9 +115,9 @@ int summarize(const Options& options, const std::vector<CaseResult>& results) {
   if (bad != 0) {
     for (const CaseResult& one : results) {
       if (one.verdict == Verdict::kPassed || one.verdict == Verdict::kSkipped) continue;
-      std::printf("again:   berthctl plugin validate %s --seed %llu --filter '%s'%s --in-process\n",
-                  options.file.c_str(), static_cast<unsigned long long>(options.seed),
-                  one.of.name.c_str(),
+      std::printf("again:   berthctl %s validate %s --seed %llu --filter '%s'%s --in-process\n",
+                  options.command.c_str(), options.file.c_str(),
+                  static_cast<unsigned long long>(options.seed), one.of.name.c_str(),
                   one.of.plugin.empty() ? "" : (" --plugin " + one.of.plugin).c_str());
     }
   }
@@ -130,7 +132,8 @@ int summarize(const Options& options, const std::vector<CaseResult>& results) {
 std::vector<CaseResult> run_apart(const Options& options, const std::vector<Case>& cases) {
   validate::ProcessOptions process;
   process.timeout = std::chrono::seconds(options.timeout_s);
-  process.arguments = {"plugin", "validate", options.file, "--seed", std::to_string(options.seed)};
+  process.arguments = {options.command, "validate", options.file, "--seed",
+                       std::to_string(options.seed)};
   if (!options.config.empty()) {
     process.arguments.insert(process.arguments.end(), {"--config", options.config});
   }
@@ -155,12 +158,36 @@ std::vector<CaseResult> run_apart(const Options& options, const std::vector<Case
   return results;
 }
 
+/// Keeps those that were asked for, lists or runs them.
+int run_some(const Options& options, std::vector<Case> cases, const std::string& only_plugin) {
+  std::erase_if(cases, [&](const Case& one) {
+    return one.level > options.level || !validate::matches(options.filter, one);
+  });
+  if (cases.empty()) return complain("no case of this level matches --filter " + options.filter);
+  if (options.list) {
+    for (const Case& one : cases) std::printf("%s\n", case_title(one).c_str());
+    return 0;
+  }
+  if (options.in_process) {
+    std::string filter;
+    for (const Case& one : cases) filter += (filter.empty() ? "" : ":") + one.gtest;
+    std::printf("seed %llu\n", static_cast<unsigned long long>(options.seed));
+    return run_here(options, filter, only_plugin);
+  }
+  return summarize(options, run_apart(options, cases));
+}
+
 int run(const Options& given) {
   Options options = given;
   if (options.seed == 0) options.seed = std::random_device()();
   if (!options.one_case.empty()) return run_here(options, options.one_case, options.plugin);
 
   init_gtest("*");
+  if (options.command == "shim") {
+    std::error_code error;
+    options.file = std::filesystem::absolute(options.file, error);
+    return run_some(options, validate::cases_for_shim(), {});
+  }
   std::vector<std::pair<std::string, std::string>> plugins;
   const auto read = manifest::read_manifest(options.file);
   if (read.ok()) {
@@ -171,23 +198,25 @@ int run(const Options& given) {
     }
     if (plugins.empty()) return complain(options.file + " has no plugin " + options.plugin);
   }
-  std::vector<Case> cases = validate::cases_for(plugins);
-  std::erase_if(cases, [&](const Case& one) {
-    return one.level > options.level || !validate::matches(options.filter, one);
-  });
-  if (cases.empty()) return complain("no case of this level matches --filter " + options.filter);
-  if (options.list) {
-    for (const Case& one : cases) std::printf("%s\n", case_title(one).c_str());
-    return 0;
+  if (options.in_process && plugins.size() > 1) {
+    return complain("--in-process is for one plugin: give --plugin URI");
   }
-  if (options.in_process) {
-    if (plugins.size() > 1) return complain("--in-process is for one plugin: give --plugin URI");
-    std::string filter;
-    for (const Case& one : cases) filter += (filter.empty() ? "" : ":") + one.gtest;
-    std::printf("seed %llu\n", static_cast<unsigned long long>(options.seed));
-    return run_here(options, filter, plugins.empty() ? "" : plugins.front().first);
-  }
-  return summarize(options, run_apart(options, cases));
+  return run_some(options, validate::cases_for(plugins),
+                  plugins.empty() ? std::string() : plugins.front().first);
+}
+
+/// What both commands have.
+void add_common(CLI::App* command, Options* options) {
+  command->add_option("--seed", options->seed,
+                      "of what is random, printed at the end; the same gives the same cases");
+  command->add_option("--timeout", options->timeout_s, "seconds for one case (default: 60)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--junit", options->junit, "write the outcome to this file, too");
+  command->add_flag("--in-process", options->in_process,
+                    "run the cases in this process, for a debugger");
+  command->add_flag("--list", options->list, "print the names of the cases and run none");
+  command->add_flag("--verbose", options->verbose, "print what the cases write");
+  command->add_option("--case", options->one_case)->group("");  // between our own processes
 }
 
 }  // namespace
@@ -208,16 +237,23 @@ void add_validate(CLI::App& plugin, Action* action) {
   command->add_option(
       "--config,-c", options->config,
       "a configuration whose section of the plugin it gets (default: its defaults)");
-  command->add_option("--seed", options->seed,
-                      "of what is random, printed at the end; the same gives the same cases");
-  command->add_option("--timeout", options->timeout_s, "seconds for one case (default: 60)")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--junit", options->junit, "write the outcome to this file, too");
-  command->add_flag("--in-process", options->in_process,
-                    "run the cases in this process, for a debugger");
-  command->add_flag("--list", options->list, "print the names of the cases and run none");
-  command->add_flag("--verbose", options->verbose, "print what the cases write");
-  command->add_option("--case", options->one_case)->group("");  // between our own processes
+  add_common(command, options.get());
+  on_chosen(command, action, options, run);
+}
+
+void add_shim_validate(CLI::App& shim, Action* action) {
+  auto options = std::make_shared<Options>();
+  options->command = "shim";
+  CLI::App* command = shim.add_subcommand(
+      "validate", "run a shim program through all that a daemon asks of one (root)");
+  command->add_option("program", options->file, "the shim, such as containerd-shim-runc-v2")
+      ->required()
+      ->check(CLI::ExistingFile);
+  command->add_option("--filter", options->filter,
+                      "only cases whose name matches: patterns with * separated by colons; those "
+                      "that begin with - must not match");
+  command->add_option("--plugin", options->plugin)->group("");
+  add_common(command, options.get());
   on_chosen(command, action, options, run);
 }
 

@@ -2,7 +2,7 @@
 """What the conformance kits of `berthctl plugin validate` find in plugins that are wrong in one thing each, and that they find nothing
 in the same plugins without it.
 
-Usage: kits_test.py BERTHCTL TEST-PLUGINS
+Usage: kits_test.py BERTHCTL TEST-PLUGINS SHIM
 """
 import os
 import pathlib
@@ -14,6 +14,7 @@ import unittest
 
 BERTHCTL = sys.argv[1]
 CTL = pathlib.Path(sys.argv[2]) / "ctl"
+SHIM = sys.argv[3]
 LINE = re.compile(r"^(ok|FAILED|CRASHED|HUNG|skipped) +(?:\S+ )?([A-Z]\w+\.\w+) \([0-9.]+ s\)(?:: (.*))?$")
 TYPES = {"content": "io.containerd.content.v1", "differ": "io.containerd.differ.v1", "snapshotter": "io.containerd.snapshotter.v1"}
 # By type: the mistake, and the cases that find it.
@@ -41,6 +42,13 @@ MISTAKES = {
         "acknowledges-early": ["SnapshotterCrash.WhatWasCommittedIsWhole"],
         "own-modes": ["Snapshotter.KeepsOwnersModesTimesAndAttributes"],
     },
+}
+
+# Shims that are a sound one, but for what a few lines of shell change.
+SHIMS = {
+    "serves-nowhere": ('case "$*" in *" start") echo unix:///nowhere/at.all; exit 0;; esac', "Shim.StartsAndGoes"),
+    "tells-nobody": ("export TTRPC_ADDRESS=/nowhere/at.all", "Shim.RunsAProcessToItsEnd"),
+    "forgets-the-code": (f'case "$*" in *" delete") {SHIM} "$@" >/dev/null; exit 0;; esac', "Shim.DeleteCleansUpAfterAKilledShim"),
 }
 
 
@@ -81,6 +89,18 @@ class Kits(unittest.TestCase):
     @unittest.skipIf(os.geteuid() != 0, "mounting needs root")
     def test_snapshotters_that_are_wrong(self):
         self.finds("snapshotter")
+
+    @unittest.skipIf(os.geteuid() != 0, "containers need root")
+    def test_shims_that_are_wrong(self):
+        for mistake, (lines, case) in SHIMS.items():
+            with self.subTest(mistake=mistake), tempfile.TemporaryDirectory() as folder:
+                shim = pathlib.Path(folder) / "containerd-shim-wrong-v1"
+                shim.write_text(f'#!/bin/sh\n{lines}\nexec {SHIM} "$@"\n', encoding="utf-8")
+                shim.chmod(0o755)
+                done = subprocess.run([BERTHCTL, "shim", "validate", str(shim), "--filter", case], stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, text=True, timeout=100, check=False)
+                self.assertEqual(done.returncode, 1, done.stdout)
+                self.assertIn(f"FAILED   {case}", done.stdout)
 
 
 if __name__ == "__main__":

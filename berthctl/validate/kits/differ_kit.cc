@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "testing/suite_files.h"
+#include "validate/kits/mounts_below.h"
 
 namespace berth::ctl::validate {
 
@@ -94,14 +95,11 @@ void DifferKit::SetUp() {
     FAIL() << "the plugin does not start";
   }
   client_ = diff_api::DiffClient(plugin_->target());
-  mounts_before_ = berth::testing::read("/proc/self/mountinfo");
 }
 
 void DifferKit::TearDown() {
   if (plugin_) {
-    if (!mounts_before_.empty()) {
-      EXPECT_EQ(berth::testing::read("/proc/self/mountinfo"), mounts_before_) << "mounts are left";
-    }
+    EXPECT_EQ(mounts_below(directory_), std::vector<std::string>()) << "mounts are left";
     plugin_->stop();
   }
   std::error_code ignored;

@@ -52,7 +52,6 @@ class DifferKit : public PluginCase {
                         const Mounts& right, const std::string& media_type);
 
   std::string directory_;
-  std::string mounts_before_;
   std::shared_ptr<MemoryContent> content_;
   diff_api::DiffClient client_;
 };
