@@ -43,7 +43,6 @@ set(control "${CMAKE_CURRENT_BINARY_DIR}/control")
 configure_file(debian/berth.triggers.in "${control}/triggers" @ONLY)
 file(WRITE "${control}/conffiles" "/etc/berth/config.toml\n")
 file(WRITE "${control}/api/triggers" "activate-noawait ldconfig\n")
-file(WRITE "${control}/api/shlibs" "libberth-api 0 libberth-api0 ${BERTH_VERSION_RELATION}\n")  # cpack's own comes with scripts for ldconfig
 set(host_control "${control}/triggers" "${control}/conffiles")
 foreach(script postinst prerm postrm)
   configure_file("debian/berth.${script}" "${control}/${script}" COPYONLY
@@ -68,7 +67,7 @@ berth_package(api libberth-api0
   SUMMARY "container daemon made of plugins: messages of its API"
   DESCRIPTION "The generated messages of containerd's API, shared by the daemon and its
 plugins."
-  CONTROL "${control}/api/triggers" "${control}/api/shlibs"
+  CONTROL "${control}/api/triggers"
   SECTION libs)
 berth_package(shim berth-shim
   SUMMARY "container daemon made of plugins: the shim"
@@ -100,7 +99,10 @@ berth_package(standard berth-plugins-standard
   SUGGESTS "berth-plugin-snapshot-btrfs, berth-plugin-snapshot-native"
   SECTION metapackages)
 
-install(FILES debian/berth-shim.lintian-overrides DESTINATION share/lintian/overrides RENAME berth-shim COMPONENT shim)
+foreach(overrides shim:berth-shim api:libberth-api0)
+  string(REGEX MATCH "^(.*):(.*)$" matched "${overrides}")
+  install(FILES "debian/${CMAKE_MATCH_2}.lintian-overrides" DESTINATION share/lintian/overrides RENAME "${CMAKE_MATCH_2}" COMPONENT "${CMAKE_MATCH_1}")
+endforeach()
 
 # One for each plugin that is built; its folder says what it is.
 get_property(plugins GLOBAL PROPERTY BERTH_INSTALLED_PLUGINS)
@@ -124,6 +126,8 @@ set(CPACK_PACKAGE_CONTACT "The Berth authors <maintainers@berth.example>")
 set(CPACK_PACKAGE_DIRECTORY "${PROJECT_BINARY_DIR}/packages")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_SET_DESTDIR OFF)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY "=")
 # Not by CPACK_DEBIAN_DEBUGINFO_PACKAGE, whose packages name the folders of the build.
 set(CPACK_PRE_BUILD_SCRIPTS "${CMAKE_CURRENT_SOURCE_DIR}/debug_packages.cmake")
 set(CPACK_DEBIAN_COMPRESSION_TYPE xz)
