@@ -15,6 +15,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kLongestName = 48;
+/// In a template: which files of common-LANG it takes with it, one a line.
+constexpr const char* kCommonList = "common.txt";
+constexpr std::string_view kCommonPrefix = "common-";
 
 /// Words that C, C++, Rust or protobuf keep for themselves, as far as a name could be one.
 const std::set<std::string_view> kTaken = {
@@ -126,7 +129,8 @@ std::vector<std::string> offered(const std::string& templates) {
   std::vector<std::string> names;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(templates, error)) {
-    if (entry.is_directory()) names.push_back(entry.path().filename().string());
+    const std::string name = entry.path().filename().string();
+    if (entry.is_directory() && !name.starts_with(kCommonPrefix)) names.push_back(name);
   }
   std::sort(names.begin(), names.end());
   return names;
@@ -152,9 +156,14 @@ Result<std::string> make_plugin(const NewPlugin& wanted, const std::string& temp
   const auto words = placeholders(wanted.name);
   const fs::path from = fs::path(templates) / pair;
   for (const auto& entry : fs::recursive_directory_iterator(from)) {
-    if (!entry.is_regular_file()) continue;
+    if (!entry.is_regular_file() || entry.path().filename() == kCommonList) continue;
     const std::string relative = filled_in(fs::relative(entry.path(), from).string(), words);
     BERTH_RETURN_IF_ERROR(write_file(entry.path(), to / relative, words));
+  }
+  std::ifstream list(from / kCommonList);
+  const fs::path common = fs::path(templates) / (std::string(kCommonPrefix) + wanted.lang);
+  for (std::string name; std::getline(list, name);) {
+    BERTH_RETURN_IF_ERROR(write_file(common / name, to / name, words));
   }
   return to.string();
 }

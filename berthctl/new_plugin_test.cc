@@ -15,6 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class New : public ::testing::Test {
  protected:
@@ -52,6 +53,14 @@ TEST_F(New, FillsInEveryPlaceholderInNamesAndTexts) {
     EXPECT_TRUE(has_readme && has_manifest) << pair;
   }
   EXPECT_THAT(offered(TEMPLATES), Contains("service-cpp"));
+}
+
+TEST_F(New, TakesCommonFilesAlong) {
+  const auto made = make("mine", "snapshotter", "c");
+  ASSERT_TRUE(made.ok()) << made.status().message();
+  EXPECT_TRUE(fs::exists(*made + "/filter.c"));
+  EXPECT_FALSE(fs::exists(*made + "/common.txt"));
+  EXPECT_THAT(offered(TEMPLATES), Not(Contains(HasSubstr("common"))));
 }
 
 TEST_F(New, RefusesNamesThatCannotBeOne) {

@@ -79,6 +79,42 @@ function(berth_add_services name)
     CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
 endfunction()
 
+# berth_add_c_messages(NAME file.proto...)
+#
+# A static library NAME of the messages in C (protobuf-c) of .proto files: the plugin's own, named relative to the calling folder, and
+# containerd's and Berth's, named as they are imported ("containerd/types/mount.proto"). Name what is imported as well, but for
+# google/protobuf/*, which comes with it. A file x.proto gives "x.pb-c.h".
+function(berth_add_c_messages name)
+  find_package(PkgConfig REQUIRED)
+  if(NOT TARGET PkgConfig::BERTH_PROTOBUF_C)
+    pkg_check_modules(BERTH_PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
+  endif()
+  find_program(BERTH_PROTOC_C protoc-c REQUIRED)
+  find_path(BERTH_WELL_KNOWN_PROTOS google/protobuf/empty.proto REQUIRED)
+  set(gen "${CMAKE_CURRENT_BINARY_DIR}/${name}")
+  file(MAKE_DIRECTORY "${gen}")
+  set(protos ${ARGN})
+  foreach(known IN ITEMS any empty field_mask timestamp)
+    list(APPEND protos "google/protobuf/${known}.proto")
+  endforeach()
+  set(sources)
+  foreach(proto IN LISTS protos)
+    string(REGEX REPLACE "\\.proto$" "" stem "${proto}")
+    add_custom_command(OUTPUT "${gen}/${stem}.pb-c.c" "${gen}/${stem}.pb-c.h"
+      COMMAND "${BERTH_PROTOC_C}" "--proto_path=${CMAKE_CURRENT_SOURCE_DIR}" "--proto_path=${BERTH_API_DIR}"
+              "--proto_path=${BERTH_WELL_KNOWN_PROTOS}" "--c_out=${gen}" "${proto}"
+      WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"
+      COMMENT "Generating the messages of ${proto} in C"
+      VERBATIM)
+    list(APPEND sources "${gen}/${stem}.pb-c.c")
+  endforeach()
+  add_library(${name} STATIC ${sources})
+  target_include_directories(${name} SYSTEM PUBLIC "${gen}")
+  target_compile_options(${name} PRIVATE -w)
+  target_link_libraries(${name} PUBLIC PkgConfig::BERTH_PROTOBUF_C)
+  set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON C_VISIBILITY_PRESET hidden)
+endfunction()
+
 # berth_embed_descriptors(file.proto NAME)
 #
 # Writes NAME.h with a C array NAME into the current binary folder: the descriptors of the file and its imports, which a

@@ -1,0 +1,27 @@
+/* What every method of a service in C does with its messages: unpack, answer, send. With protobuf-c. */
+#ifndef MESSAGES_H
+#define MESSAGES_H
+
+#include <berth/c_helpers.h>
+#include <protobuf-c/protobuf-c.h>
+
+#include "failure.h"
+
+/* The request of a call without client stream; free it with protobuf_c_message_free_unpacked(). NULL, and the call has been answered,
+ * when the bytes are no such message or memory is gone. */
+ProtobufCMessage *unpack_request(const berth_host *host, berth_call *call, const ProtobufCMessageDescriptor *type);
+/* Ends a call with a response. */
+void answer_message(const berth_host *host, berth_call *call, const ProtobufCMessage *response);
+void answer_failure(const berth_host *host, berth_call *call, const struct failure *why);
+/* Sends one message of a server stream. 0, or why it did not arrive: the client may be gone. */
+int32_t send_message(const berth_host *host, berth_call *call, const ProtobufCMessage *message, struct failure *why);
+
+/* A copy of a message, by way of its bytes. NULL when memory is gone. */
+ProtobufCMessage *copy_message(const ProtobufCMessage *message);
+
+/* Text in messages is UTF-8. protobuf-c does not look. */
+int is_text(const char *text);
+/* Borrowed text as a C string of one's own. NULL when memory is gone. */
+char *copy_text(berth_str text);
+
+#endif
