@@ -1,5 +1,5 @@
-//! berth/abi.h in Rust, as far as a service with unary methods needs it, and the trampolines that let
-//! nothing unwind into the daemon. The numbers in brackets are the rules in abi.h.
+//! berth/abi.h in Rust, as far as a service without client streams needs it, and the trampolines that
+//! let nothing unwind into the daemon. The numbers in brackets are the rules in abi.h.
 #![allow(dead_code)]
 
 use std::ffi::c_void;
@@ -74,6 +74,14 @@ pub const fn method(name: &'static str) -> Method {
     Method { name: text(name), flags: 0, spare: 0 }
 }
 
+/// One that sends any number of responses with Call::send(); what call() returns is not sent.
+pub const fn server_stream(name: &'static str) -> Method {
+    Method { name: text(name), flags: SERVER_STREAM, spare: 0 }
+}
+
+const SERVER_STREAM: u32 = 2;
+const OK: i32 = 0;
+
 pub enum RawSelf {}
 pub enum RawCall {}
 
@@ -104,7 +112,7 @@ pub struct HostTable {
     peer: *const c_void,
     request: unsafe extern "C" fn(*const RawCall) -> Bytes,
     recv: *const c_void,
-    send: *const c_void,
+    send: unsafe extern "C" fn(*mut RawCall, *const Message, i64) -> i32,
     on_ready: *const c_void,
     finish: unsafe extern "C" fn(*mut RawCall, *const RawStatus, *const Message),
 }
@@ -154,9 +162,11 @@ pub enum Code {
     PermissionDenied = 7,
     ResourceExhausted = 8,
     FailedPrecondition = 9,
+    OutOfRange = 11,
     Unimplemented = 12,
     Internal = 13,
     Unavailable = 14,
+    DataLoss = 15,
 }
 
 #[derive(Debug)]
@@ -221,31 +231,48 @@ impl Call<'_> {
         unsafe { (self.table.cancelled)(self.raw) != 0 }
     }
 
-    /// Exactly once [3].
-    fn finish(self, answer: Result<Vec<u8>, Status>) {
-        let refuse = |status: &Status| unsafe { (self.table.finish)(self.raw, &status.raw(), ptr::null()) };
-        let response = match answer {
-            Ok(response) => response,
-            Err(status) => return refuse(&status),
-        };
-        let memory = unsafe { (self.table.alloc)(response.len().max(1) as u64) };
+    /// Bytes in memory of the host, to be given away.
+    fn message(&self, bytes: &[u8]) -> Result<Message, Status> {
+        let memory = unsafe { (self.table.alloc)(bytes.len().max(1) as u64) };
         if memory.is_null() {
-            return refuse(&Status::new(Code::ResourceExhausted, "no memory for the response"));
+            return Err(Status::new(Code::ResourceExhausted, "no memory for the response"));
         }
-        unsafe { ptr::copy_nonoverlapping(response.as_ptr(), memory as *mut u8, response.len()) };
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), memory as *mut u8, bytes.len()) };
         let body = Bytes {
             data: memory,
-            size: response.len() as u64,
+            size: bytes.len() as u64,
             release: Some(self.table.dealloc),
             owner: memory,
             spare: 0,
         };
-        let message = Message { body, fds: ptr::null(), fd_count: 0, spare: 0 };
-        unsafe { (self.table.finish)(self.raw, ptr::null(), &message) };
+        Ok(Message { body, fds: ptr::null(), fd_count: 0, spare: 0 })
+    }
+
+    /// One response of a server stream; waits while the client is slow. An error: it is gone.
+    pub fn send(&self, bytes: &[u8]) -> Result<(), Status> {
+        let message = self.message(bytes)?;
+        if unsafe { (self.table.send)(self.raw, &message, i64::MAX) } == OK {
+            return Ok(());
+        }
+        unsafe { (self.table.dealloc)(message.body.owner) };
+        Err(Status::new(Code::Cancelled, "the caller is gone"))
+    }
+
+    /// Exactly once [3]. A server stream has no response here.
+    fn finish(self, answer: Result<Option<Vec<u8>>, Status>) {
+        let refuse = |status: &Status| unsafe { (self.table.finish)(self.raw, &status.raw(), ptr::null()) };
+        match answer {
+            Err(status) => refuse(&status),
+            Ok(None) => unsafe { (self.table.finish)(self.raw, ptr::null(), ptr::null()) },
+            Ok(Some(response)) => match self.message(&response) {
+                Err(status) => refuse(&status),
+                Ok(message) => unsafe { (self.table.finish)(self.raw, ptr::null(), &message) },
+            },
+        }
     }
 }
 
-/// One plugin with one service of unary methods.
+/// One plugin with one service.
 pub trait Plugin: Sized + Send + Sync + 'static {
     const TYPE: &'static str;
     const ID: &'static str;
@@ -254,7 +281,7 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     const DESCRIPTORS: &'static [u8];
 
     fn create(host: &Host) -> Result<Self, Status>;
-    /// `method` is an index into METHODS. Returns the response on the wire form.
+    /// `method` is an index into METHODS. Returns the response in the wire form.
     fn call(&self, method: u32, call: &Call) -> Result<Vec<u8>, Status>;
 }
 
@@ -290,7 +317,9 @@ unsafe extern "C" fn handle<P: Plugin>(instance: *mut c_void, _service: u32, met
     let instance = &*(instance as *const Instance<P>);
     let call = Call { table: instance.host.table, raw };
     let answer = catch_unwind(AssertUnwindSafe(|| instance.plugin.call(method, &call)));
-    call.finish(answer.unwrap_or_else(|what| Err(panicked(what))));
+    let answer = answer.unwrap_or_else(|what| Err(panicked(what)));
+    let streams = P::METHODS[method as usize].flags & SERVER_STREAM != 0;
+    call.finish(answer.map(|response| if streams { None } else { Some(response) }));
 }
 
 /// Statics that hold pointers to other statics; nobody writes them.

@@ -1,8 +1,9 @@
 //! As much of protobuf's wire format as this plugin needs, safe on any bytes.
+#![allow(dead_code)] // not every plugin needs all of it
 
+#[derive(Debug)]
 pub struct Malformed;
 
-#[allow(dead_code)] // not every message has numbers
 pub enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
@@ -86,13 +87,44 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// A message of one string field; empty text is left out, as proto3 wants it.
+/// Adds a string, bytes, or message field, also an empty one.
+pub fn put_bytes(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
+    put_varint(out, number << 3 | 2);
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Adds a string field; empty text is left out, as proto3 wants it.
+pub fn add_text(out: &mut Vec<u8>, number: u64, text: &str) {
+    if !text.is_empty() {
+        put_bytes(out, number, text.as_bytes());
+    }
+}
+
+/// Adds a number; 0 is left out.
+pub fn add_number(out: &mut Vec<u8>, number: u64, value: u64) {
+    if value != 0 {
+        put_varint(out, number << 3);
+        put_varint(out, value);
+    }
+}
+
+/// A message of one string field.
 pub fn put_text(number: u64, text: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    if !text.is_empty() {
-        put_varint(&mut out, number << 3 | 2);
-        put_varint(&mut out, text.len() as u64);
-        out.extend_from_slice(text.as_bytes());
-    }
+    add_text(&mut out, number, text);
     out
+}
+
+/// An entry of map<string, string>.
+pub fn entry(bytes: &[u8]) -> Result<(String, String), Malformed> {
+    let (mut key, mut value) = (String::new(), String::new());
+    for field in fields(bytes) {
+        match field? {
+            Field { number: 1, value: Value::Bytes(bytes) } => key = text(bytes).ok_or(Malformed)?,
+            Field { number: 2, value: Value::Bytes(bytes) } => value = text(bytes).ok_or(Malformed)?,
+            _ => {}
+        }
+    }
+    Ok((key, value))
 }

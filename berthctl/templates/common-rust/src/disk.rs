@@ -1,0 +1,115 @@
+//! Files that are there, whole, after a crash.
+use crate::berth::{Code, Status};
+use std::collections::HashSet;
+use std::ffi::{c_char, c_int, CString};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::io::AsRawFd;
+use std::path::Path;
+
+extern "C" {
+    fn syncfs(fd: c_int) -> c_int;
+    #[link_name = "lchown"]
+    fn c_lchown(path: *const c_char, user: u32, group: u32) -> c_int;
+}
+
+/// What the system says, with the code that fits.
+pub fn failed(what: &Path, error: &io::Error) -> Status {
+    let code = match error.raw_os_error() {
+        Some(2) => Code::NotFound,
+        Some(1) | Some(13) => Code::PermissionDenied,
+        Some(12) | Some(23) | Some(24) | Some(28) | Some(122) => Code::ResourceExhausted,
+        _ => Code::Internal,
+    };
+    Status::new(code, format!("{}: {}", what.display(), error))
+}
+
+trait At<T> {
+    fn at(self, path: &Path) -> Result<T, Status>;
+}
+impl<T> At<T> for io::Result<T> {
+    fn at(self, path: &Path) -> Result<T, Status> {
+        self.map_err(|error| failed(path, &error))
+    }
+}
+
+/// Replaces a file as a whole and durably: readers see the old or the new bytes, also after a crash.
+pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Status> {
+    let new = path.with_extension("new");
+    let written = File::create(&new).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.at(&new)?;
+    fs::rename(&new, path).at(path)?;
+    sync_directory(path.parent().unwrap_or(path))
+}
+
+/// Makes what happened to the names in a directory durable.
+pub fn sync_directory(path: &Path) -> Result<(), Status> {
+    File::open(path).and_then(|file| file.sync_all()).at(path)
+}
+
+/// All of the file system that a directory is on.
+pub fn sync_file_system(path: &Path) -> Result<(), Status> {
+    let file = File::open(path).at(path)?;
+    match unsafe { syncfs(file.as_raw_fd()) } {
+        0 => Ok(()),
+        _ => Err(failed(path, &io::Error::last_os_error())),
+    }
+}
+
+/// A directory with this mode, whatever the umask; one that is there is success.
+pub fn make_directory(path: &Path, mode: u32) -> Result<(), Status> {
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made.at(path)?,
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).at(path)
+}
+
+/// Gives `path` owner and mode of `model`.
+pub fn look_like(path: &Path, model: &Path) -> Result<(), Status> {
+    let found = fs::symlink_metadata(model).at(model)?;
+    let text = CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Status::new(Code::InvalidArgument, "a path with NUL"))?;
+    if unsafe { c_lchown(text.as_ptr(), found.uid(), found.gid()) } != 0 {
+        return Err(failed(path, &io::Error::last_os_error()));
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(found.mode() & 0o7777)).at(path)
+}
+
+/// With all that is below it; what is absent is success.
+pub fn remove_tree(path: &Path) -> Result<(), Status> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.at(path),
+    }
+}
+
+/// Bytes on disk and files below a directory; names of one file count once.
+pub fn measure_tree(path: &Path) -> Result<(u64, u64), Status> {
+    let mut seen = HashSet::new();
+    let mut total = (0, 0);
+    measure(path, &mut seen, &mut total)?;
+    Ok(total)
+}
+
+fn measure(path: &Path, seen: &mut HashSet<u64>, total: &mut (u64, u64)) -> Result<(), Status> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // removed meanwhile
+        found => found.at(path)?,
+    };
+    if found.is_dir() || found.nlink() < 2 || seen.insert(found.ino()) {
+        total.0 += found.blocks() * 512;
+        total.1 += 1;
+    }
+    if found.is_dir() {
+        for entry in fs::read_dir(path).at(path)? {
+            measure(&entry.at(path)?.path(), seen, total)?;
+        }
+    }
+    Ok(())
+}
