@@ -4,14 +4,30 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "linked_run.h"
 #include "plugin_run.h"
 #include "plugin_run_command.h"
+
+namespace {
+
+int fail(const berth::Status& status) {
+  std::fprintf(stderr, "berth-plugin-run: %s\n", status.message().c_str());
+  return 1;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app;
   berth::plugin_run::CommandLine line;
   berth::plugin_run::add_command_line(app, &line);
   CLI11_PARSE(app, argc, argv);
+  if (line.link >= 0) {
+    return fail(berth::plugin_run::run_linked({line.file, line.plugin, line.link, line.parent}));
+  }
+  if (line.listen.empty() || line.root.empty()) {
+    return fail(berth::invalid_argument("--listen SOCKET and --root DIRECTORY are needed"));
+  }
   berth::plugin_run::Options options;
   options.file = line.file;
   options.uri = line.plugin;
@@ -23,14 +39,11 @@ int main(int argc, char** argv) {
   if (!line.group.empty()) {
     const auto* const found = ::getgrnam(line.group.c_str());
     if (found == nullptr) {
-      std::fprintf(stderr, "berth-plugin-run: there is no group %s; make it or name another one\n",
-                   line.group.c_str());
-      return 1;
+      return fail(
+          berth::not_found("there is no group " + line.group + "; make it or name another one"));
     }
     options.gid = found->gr_gid;
   }
   const berth::Status status = berth::plugin_run::run(options);
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "berth-plugin-run: %s\n", status.message().c_str());
-  return 1;
+  return status.ok() ? 0 : fail(status);
 }

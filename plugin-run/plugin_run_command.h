@@ -10,6 +10,8 @@ namespace berth::plugin_run {
 /// What the command line says; empty strings were not given.
 struct CommandLine {
   std::string file, listen, plugin, config_file, root, state, group, log_level;
+  int link = -1;   // given by the berthd that starts this program, and in no help
+  int parent = 0;  // its pid
 };
 
 /// Adds the options to `app`, to be parsed into `out`.

@@ -133,6 +133,7 @@ void Instance::log(uint32_t level, std::string_view text, const berth_header* fi
 void Instance::unhealthy(std::string_view why) {
   spdlog::error("{} is unhealthy and takes no more calls: {}", target_->identity().uri, why);
   target_->refuse("it reported itself unhealthy: " + std::string(why));
+  if (settings_.tell_unhealthy) settings_.tell_unhealthy(std::string(why));
 }
 
 uint32_t Instance::bound(std::string_view requirement) {

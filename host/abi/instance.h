@@ -4,12 +4,14 @@
 #include <berth/abi.h>
 #include <berth/status.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "abi/placed.h"
 #include "bus/host_table.h"
 #include "bus/target.h"
 
@@ -32,28 +34,22 @@ struct InstanceSettings {
   std::string config_json;   // an object, defaults filled in
   /// Bound plugins by requirement name, in order of URI.
   std::map<std::string, std::vector<bus::Target*>> bindings;
+  /// Told when the plugin reports itself unhealthy; may be empty.
+  std::function<void(const std::string&)> tell_unhealthy;
 };
 
-/// Lives for ever once made. Lifecycle functions are called on one thread, in their order.
-class Instance final : public bus::SelfView {
+/// A plugin in this process.
+class Instance final : public bus::SelfView, public Placed {
  public:
-  enum class Outcome { kOk, kSkip, kFailed };
-  struct Step {
-    Outcome outcome = Outcome::kOk;
-    Status status;
-  };
-
   Instance(const berth_plugin& plugin, InstanceSettings settings, const HostFacts& host);
 
-  Step probe();
-  Step init();
-  Step start();
-  void ready();
-  /// Refuses new calls, cancels those in flight, stops the plugin, waits for what is left (ABI rule
-  /// 11).
-  void stop(int64_t deadline);
+  Step probe() override;
+  Step init() override;
+  Step start() override;
+  void ready() override;
+  void stop(int64_t deadline) override;
 
-  bus::Target& target() { return *target_; }
+  bus::Target& target() override { return *target_; }
   const bus::Target& target() const { return *target_; }
 
   std::string_view property(std::string_view name) override;

@@ -74,6 +74,7 @@ class Call {
   int32_t forward(Target& target, uint32_t method, const berth_message* request,
                   const berth_header* headers, uint32_t header_count);  // (others)
   const CallSettings& settings() const { return settings_; }
+  bool is_client_stream() const { return method().client_stream(); }
 
   // -- the host --
   /// Ends the call from the host's side; handler and client both see it. A call that has ended

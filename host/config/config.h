@@ -3,6 +3,7 @@
 
 #include <berth/status.h>
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
@@ -52,6 +53,14 @@ struct Values {
   int64_t oom_score = 0;
 };
 
+/// Where a plugin runs, and what holds for it there.
+struct Placement {
+  bool process = false;  // in one of its own
+  uint64_t memory_max = 0;  // bytes; 0: no limit
+  std::chrono::nanoseconds hang_timeout = std::chrono::seconds(30);
+  std::chrono::nanoseconds start_timeout = std::chrono::seconds(60);
+};
+
 /// What the command line says; absent values come from the file.
 struct Overrides {
   std::optional<std::string> root, state, address, log_level, plugin_dir;
@@ -75,10 +84,11 @@ class Config {
   bool plugin_dir_is_default() const;
 
   /// The effective configuration of one plugin as a JSON object: its section (or one named by an
-  /// alias) over its manifest's defaults. Unknown and ill-typed keys, and a placement that is not
-  /// offered, go to `diagnostics`.
+  /// alias) over its manifest's defaults. Unknown and ill-typed keys, and what is wrong with its
+  /// placement, go to `diagnostics`.
   std::string plugin_json(const manifest::Plugin& plugin,
                           std::vector<Diagnostic>* diagnostics) const;
+  Placement placement(const manifest::Plugin& plugin) const;
   /// Sections of [plugins] that belong to none of `plugins`.
   std::vector<Diagnostic> unknown_sections(const std::vector<manifest::Plugin>& plugins) const;
   /// Which provider a plugin's section names for a requirement; empty when it names none.

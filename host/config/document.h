@@ -38,4 +38,8 @@ void add_defaults(toml::table& root);
 /// The section of a plugin in [plugins], by URI or by an alias; nullptr when there is none.
 const toml::table* section_of(const toml::table& root, const manifest::Plugin& plugin);
 
+/// Where a plugin with that section runs. `where`: the section, for diagnostics.
+Placement placement_of(const toml::table* section, const std::string& where,
+                       std::vector<Diagnostic>* diagnostics);
+
 }  // namespace berth::config

@@ -39,15 +39,10 @@ std::string Config::plugin_json(const manifest::Plugin& plugin,
   const toml::table* section = section_of(document_->root, plugin);
   if (section == nullptr) return effective.dump();
   const std::string where = " in [plugins.\"" + plugin.uri() + "\"]";
+  (void)placement_of(section, where, diagnostics);
   for (const auto& [key, node] : *section) {
     const std::string name(key.str());
-    if (name == "placement") {
-      if (!node.is_string() || node.as_string()->get() != "host") {
-        diagnostics->push_back(diagnostic_at(
-            node, "placement" + where + " must be \"host\": no other is offered yet"));
-      }
-      continue;
-    }
+    if (name == "placement" || name == "process") continue;
     const auto known =
         std::find_if(plugin.config.begin(), plugin.config.end(),
                      [&](const manifest::ConfigKey& one) { return one.key == name; });

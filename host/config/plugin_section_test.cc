@@ -117,13 +117,39 @@ TEST_F(SectionTest, WhatIsWrongNamesItsLineAndFallsBack) {
 
 TEST_F(SectionTest, ReservedKeysAndChoices) {
   EXPECT_THAT(complaints("placement = 'host'\ncontent = 'two'\n"), IsEmpty());
-  EXPECT_THAT(complaints("placement = 'process'\n"), ElementsAre(HasSubstr("must be \"host\"")));
+  EXPECT_THAT(complaints("placement = 'process'\n"), IsEmpty());
+  EXPECT_THAT(complaints("placement = 'elsewhere'\n"),
+              ElementsAre(HasSubstr("must be \"host\" or \"process\"")));
   EXPECT_THAT(complaints("content = 5\n"),
               ElementsAre(AllOf(HasSubstr("\"content\""), HasSubstr("string"))));
   const Config config = load("version = 3\n[plugins.'s.v1.store']\ncontent = 'two'\n");
   EXPECT_EQ(config.choice(store(), "content"), "two");
   EXPECT_EQ(config.choice(store(), "other"), "");
   EXPECT_FALSE(effective(config).contains("content")) << "the host's, not the plugin's";
+}
+
+TEST_F(SectionTest, PlacementInAProcess) {
+  const std::string head = "version = 3\n[plugins.'s.v1.store']\n";
+  const Placement by_default = load(head).placement(store());
+  EXPECT_FALSE(by_default.process);
+  const Config config = load(head +
+                             "placement = 'process'\nprocess = {memory_max = 1048576, "
+                             "hang_timeout = '2s', start_timeout = '1m'}\n");
+  const Placement placed = config.placement(store());
+  EXPECT_TRUE(placed.process);
+  EXPECT_EQ(placed.memory_max, 1048576U);
+  EXPECT_EQ(placed.hang_timeout, std::chrono::seconds(2));
+  EXPECT_EQ(placed.start_timeout, std::chrono::minutes(1));
+  EXPECT_FALSE(effective(config).contains("process")) << "the host's, not the plugin's";
+  const std::string process = "placement = 'process'\n";
+  EXPECT_THAT(complaints(process + "process = 1\n"), ElementsAre(HasSubstr("must be a table")));
+  EXPECT_THAT(complaints(process + "process = {memory_max = -1}\n"),
+              ElementsAre(HasSubstr("number of bytes")));
+  EXPECT_THAT(complaints(process + "process = {hang_timeout = '0s'}\n"),
+              ElementsAre(HasSubstr("duration above zero")));
+  EXPECT_THAT(complaints(process + "process = {memory = 1}\n"),
+              ElementsAre(HasSubstr("unknown key \"process.memory\"")));
+  EXPECT_THAT(complaints("process = {memory_max = 1}\n"), ElementsAre(HasSubstr("no effect")));
 }
 
 TEST_F(SectionTest, AnAliasIsThePluginsSection) {

@@ -143,6 +143,12 @@ void print_plugin(std::ostringstream& out, const manifest::Plugin& plugin, const
     print_line(out, "    ", need.name, toml_string(node->as_string()->get()),
                origin ? origin_of(*node) : std::string());
   }
+  for (const char* key : {"placement", "process"}) {
+    const toml::node* node = own == nullptr ? nullptr : own->get(key);
+    if (node == nullptr || !manifest::is_plain(*node)) continue;
+    print_line(out, "    ", key, inline_toml(manifest::to_json(*node)),
+               origin ? origin_of(*node) : std::string());
+  }
 }
 
 }  // namespace

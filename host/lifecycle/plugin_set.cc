@@ -89,8 +89,8 @@ Result<const berth_plugin*> PluginSet::load(const graph::Node& node) {
   return loaded->second.find(node.plugin.type, node.plugin.id);
 }
 
-void PluginSet::failed(size_t index, std::string_view where, const abi::Instance::Step& step) {
-  const bool skip = step.outcome == abi::Instance::Outcome::kSkip;
+void PluginSet::failed(size_t index, std::string_view where, const abi::Placed::Step& step) {
+  const bool skip = step.outcome == abi::Placed::Outcome::kSkip;
   const std::lock_guard lock(mutex_);
   const std::string uri = graph_.nodes[index].uri();
   if (skip) {
@@ -108,6 +108,44 @@ void PluginSet::failed(size_t index, std::string_view where, const abi::Instance
   }
 }
 
+abi::InstanceSettings PluginSet::settings_for(size_t index) const {
+  const graph::Node& node = graph_.nodes[index];
+  abi::InstanceSettings settings;
+  settings.type = node.plugin.type;
+  settings.id = node.plugin.id;
+  settings.capabilities = joined(node.plugin.capabilities);
+  settings.config_json = running_[index].config_json;
+  for (const auto& [name, bound] : node.bindings) {
+    auto& targets = settings.bindings[name];
+    for (const size_t other : bound) {
+      if (running_[other].target != nullptr) targets.push_back(running_[other].target);
+    }
+  }
+  return settings;
+}
+
+Result<abi::Placed*> PluginSet::place(size_t index) {
+  const graph::Node& node = graph_.nodes[index];
+  const config::Placement placement = config_.placement(node.plugin);
+  if (!placement.process) {
+    BERTH_ASSIGN_OR_RETURN(const berth_plugin* const plugin, load(node));
+    return new abi::Instance(*plugin, settings_for(index), host_);  // lives for ever
+  }
+  BERTH_ASSIGN_OR_RETURN(std::string program, process::program_beside_this());
+  process::ProcessOptions options;
+  options.program = std::move(program);
+  options.file = node.file;
+  options.log_level = config_.values().log_level;
+  options.log_format = config_.values().log_format;
+  options.memory_max = placement.memory_max;
+  options.hang_timeout = placement.hang_timeout;
+  options.start_timeout = placement.start_timeout;
+  auto* plugin = new process::ProcessPlugin(std::move(options), settings_for(index), host_);
+  const std::lock_guard lock(mutex_);
+  running_[index].process = plugin;
+  return plugin;
+}
+
 Status PluginSet::start_node(size_t index) {
   const graph::Node node = graph_.nodes[index];
   const std::string uri = node.uri();
@@ -120,39 +158,28 @@ Status PluginSet::start_node(size_t index) {
     return {};
   }
 
-  using Outcome = abi::Instance::Outcome;
+  using Outcome = abi::Placed::Outcome;
   const int64_t began = monotonic_now();
-  const auto plugin = load(node);
-  if (!plugin.ok()) {
-    failed(index, "", {Outcome::kFailed, plugin.status()});
-    return plugin.status();
+  const auto placed = place(index);
+  if (!placed.ok()) {
+    failed(index, "", {Outcome::kFailed, placed.status()});
+    return placed.status();
   }
-  abi::InstanceSettings settings;
-  settings.type = node.plugin.type;
-  settings.id = node.plugin.id;
-  settings.capabilities = joined(node.plugin.capabilities);
-  settings.config_json = running_[index].config_json;
-  for (const auto& [name, bound] : node.bindings) {
-    auto& targets = settings.bindings[name];
-    for (const size_t other : bound) {
-      if (running_[other].target != nullptr) targets.push_back(running_[other].target);
-    }
-  }
-  auto* instance = new abi::Instance(**plugin, std::move(settings), host_);  // lives for ever
-  using Step = abi::Instance::Step (abi::Instance::*)();
-  const std::pair<std::string_view, Step> steps[] = {{"probe", &abi::Instance::probe},
-                                                     {"init", &abi::Instance::init},
-                                                     {"start", &abi::Instance::start}};
+  abi::Placed* const instance = *placed;
+  using Step = abi::Placed::Step (abi::Placed::*)();
+  const std::pair<std::string_view, Step> steps[] = {{"probe", &abi::Placed::probe},
+                                                     {"init", &abi::Placed::init},
+                                                     {"start", &abi::Placed::start}};
   for (const auto& [name, step] : steps) {
     const bus::CurrentPlugin current(uri, name);
-    const abi::Instance::Step result = (instance->*step)();
+    const abi::Placed::Step result = (instance->*step)();
     if (result.outcome != Outcome::kOk) {
       failed(index, name, result);
       return result.status;
     }
     // Calls can reach a plugin once it has an instance: its own start may already make others call
     // it.
-    if (step == &abi::Instance::init) instance->ready();
+    if (step == &abi::Placed::init) instance->ready();
   }
   const std::lock_guard lock(mutex_);
   running_[index].instance = instance;
@@ -193,7 +220,7 @@ Status PluginSet::start() {
 }
 
 void PluginSet::stop(int64_t deadline) {
-  std::vector<abi::Instance*> instances;
+  std::vector<abi::Placed*> instances;
   {
     const std::lock_guard lock(mutex_);
     for (const Running& running : running_) {
@@ -223,6 +250,7 @@ std::vector<PluginView> PluginSet::views() const {
     view.failure = running_[i].failure;
     view.config_json = running_[i].config_json;
     view.start_nanoseconds = running_[i].start_nanoseconds;
+    if (running_[i].process != nullptr) view.process = running_[i].process->facts();
     views.push_back(std::move(view));
   }
   return views;
@@ -253,6 +281,16 @@ std::vector<const bus::Target*> PluginSet::targets() const {
     if (running.target != nullptr) targets.push_back(running.target);
   }
   return targets;
+}
+
+std::vector<std::pair<std::string, process::ProcessFacts>> PluginSet::processes() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::pair<std::string, process::ProcessFacts>> all;
+  for (size_t i = 0; i < running_.size(); ++i) {
+    if (running_[i].process == nullptr) continue;
+    all.emplace_back(graph_.nodes[i].uri(), running_[i].process->facts());
+  }
+  return all;
 }
 
 std::vector<manifest::Plugin> PluginSet::plugins() const {

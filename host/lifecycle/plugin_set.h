@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "config/config.h"
 #include "graph/graph.h"
 #include "lifecycle/discover.h"
+#include "process/process_plugin.h"
 
 namespace berth::lifecycle {
 
@@ -31,6 +33,7 @@ struct PluginView {
   Status failure;                       // of probe, init or start
   std::string config_json;
   int64_t start_nanoseconds = 0;
+  std::optional<process::ProcessFacts> process;  // of one that runs in a process of its own
 };
 
 /// Set up on one thread; the views may be taken from any.
@@ -58,10 +61,13 @@ class PluginSet {
   std::vector<bus::Target*> client_facing() const;
   std::vector<const bus::Target*> targets() const;
   std::vector<manifest::Plugin> plugins() const;
+  /// URI and facts of each plugin that has a process of its own.
+  std::vector<std::pair<std::string, process::ProcessFacts>> processes() const;
 
  private:
   struct Running {
-    abi::Instance* instance = nullptr;  // never deleted (ABI rule 11); nullptr for built-ins
+    abi::Placed* instance = nullptr;  // never deleted (ABI rule 11); nullptr for built-ins
+    const process::ProcessPlugin* process = nullptr;  // the same, when it has one of its own
     bus::Target* target = nullptr;
     Status failure;
     std::string config_json = "{}";
@@ -69,8 +75,11 @@ class PluginSet {
   };
 
   Status start_node(size_t index);
+  abi::InstanceSettings settings_for(size_t index) const;
+  /// In this process or in one of its own, as the configuration has it.
+  Result<abi::Placed*> place(size_t index);
   /// `where`: probe, init or start; empty when it could not be loaded.
-  void failed(size_t index, std::string_view where, const abi::Instance::Step& step);
+  void failed(size_t index, std::string_view where, const abi::Placed::Step& step);
   Result<const berth_plugin*> load(const graph::Node& node);
 
   const config::Config& config_;

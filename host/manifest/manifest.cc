@@ -15,7 +15,7 @@ constexpr std::string_view kConfigTypes[] = {"string",   "integer", "boolean", "
                                              "duration", "list",    "table"};
 
 /// Keys that the host itself understands in every plugin's section.
-constexpr std::string_view kReservedKeys[] = {"placement"};
+constexpr std::string_view kReservedKeys[] = {"placement", "process"};
 
 bool is_word(std::string_view text, std::string_view also) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {

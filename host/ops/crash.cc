@@ -11,13 +11,16 @@ namespace berth::ops {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 
-void name_plugin_on_crash() {}  // sanitizers report better
+void name_plugin_on_crash(const char*, const char*) {}  // sanitizers report better
 
 #else
 
 namespace {
 
 // Only what a signal handler may do from here on.
+
+const char* program_name = "";
+const char* what_then = "";
 
 void say(std::string_view text) { (void)!::write(2, text.data(), text.size()); }
 
@@ -39,16 +42,21 @@ std::string_view name_of(int signal) {
 }
 
 void handle(int signal) {
-  say("berthd: ");
+  say(program_name);
+  say(": ");
   say(name_of(signal));
   if (const bus::CurrentPlugin* plugin = bus::CurrentPlugin::innermost(); plugin != nullptr) {
     say(" in ");
     say(plugin->what());
     say(" of plugin ");
     say(plugin->plugin());
-    say(": berthd ends; tell the plugin's vendor, or name it in disabled_plugins\n");
+    say(": ");
+    say(what_then);
+    say("\n");
   } else {
-    say(" outside of any call of a plugin: berthd ends\n");
+    say(" outside of any call of a plugin: ");
+    say(program_name);
+    say(" ends\n");
   }
   // The handler is gone (SA_RESETHAND): what failed fails again on return, now with the default
   // action.
@@ -56,7 +64,9 @@ void handle(int signal) {
 
 }  // namespace
 
-void name_plugin_on_crash() {
+void name_plugin_on_crash(const char* program, const char* advice) {
+  program_name = program;
+  what_then = advice;
   static char stack[64 * 1024];  // of this thread, for a stack that has overflowed
   stack_t alternative{};
   alternative.ss_sp = stack;

@@ -1,11 +1,14 @@
 #include "ops/logging.h"
 
 #include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <atomic>
 #include <map>
+#include <mutex>
 
 namespace berth::ops {
 namespace {
@@ -125,6 +128,39 @@ void log(uint32_t level, std::string_view text, const Fields& fields) {
     }
   }
   spdlog::log(spdlog_level, "{}", line);
+}
+
+void log_line(uint32_t level, std::string_view text, std::string_view plugin) {
+  const auto spdlog_level = static_cast<spdlog::level::level_enum>(
+      std::min<uint32_t>(level, spdlog::level::critical));
+  if (text.starts_with('\x01')) {
+    spdlog::log(spdlog_level, "{}", text);
+  } else {
+    // spdlog's numbers and the ABI's are the same up to error.
+    log(std::min(level, BERTH_LOG_ERROR), text, {{"plugin", plugin}});
+  }
+}
+
+namespace {
+
+class CallbackSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit CallbackSink(std::function<void(uint32_t, std::string_view)> take)
+      : take_(std::move(take)) {}
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    take_(static_cast<uint32_t>(message.level),
+          std::string_view(message.payload.data(), message.payload.size()));
+  }
+  void flush_() override {}
+  const std::function<void(uint32_t, std::string_view)> take_;
+};
+
+}  // namespace
+
+void send_log_to(std::function<void(uint32_t, std::string_view)> take) {
+  spdlog::default_logger()->sinks() = {std::make_shared<CallbackSink>(std::move(take))};
 }
 
 }  // namespace berth::ops

@@ -4,6 +4,7 @@
 #include <berth/abi.h>
 #include <berth/status.h>
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,5 +21,11 @@ Status configure_log(std::string_view level, std::string_view format);
 
 /// Writes one line with fields after it. `level` is a BERTH_LOG_* value. Any thread.
 void log(uint32_t level, std::string_view text, const Fields& fields);
+
+/// Writes a line of another process: `text` as that process's logger had it, `level` as spdlog
+/// numbers it. Lines that name no plugin get `plugin`. Any thread.
+void log_line(uint32_t level, std::string_view text, std::string_view plugin);
+/// From now on every line goes to `take` (level, text) instead of stderr. After configure_log().
+void send_log_to(std::function<void(uint32_t, std::string_view)> take);
 
 }  // namespace berth::ops
