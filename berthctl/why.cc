@@ -1,6 +1,7 @@
 #include "why.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -110,6 +111,7 @@ class Explainer {
     Explanation out;
     out.plugin = link_to(plugin, {});
     out.in = is_in(plugin);
+    if (plugin.has_process()) out.process = plugin.process();
     const std::string uri = uri_of(plugin);
     for (const pb::Requirement& need : plugin.requirements()) {
       for (const std::string& other : need.providers()) {
@@ -121,6 +123,10 @@ class Explainer {
       if (out.chains.empty()) out.plugin.reason = plugin.reason();
     }
     if (!out.in) advise(&out);
+    if (plugin.state() == pb::STATE_STARTING) {
+      out.advice.push_back(
+          "wait: berthd starts it again by itself; where it keeps ending, the log says how");
+    }
     for (const pb::Plugin& other : known_.list.plugins()) {
       for (const pb::Requirement& need : other.requirements()) {
         const auto& list = out.in ? need.providers() : need.candidates();
@@ -205,6 +211,26 @@ ordered_json json_of(const Link& link) {
           {"slot", link.slot}};
 }
 
+std::string process_text(const pb::Process& process) {
+  std::string text = "has ";
+  text += process.pid() == 0 ? "no process now" : "process " + std::to_string(process.pid());
+  char figures[96];
+  std::snprintf(figures, sizeof figures, ", %.1f MiB resident, %.2f s of CPU, ",
+                static_cast<double>(process.resident_bytes()) / (1 << 20),
+                static_cast<double>(process.cpu_ns()) / 1e9);
+  text += figures + std::to_string(process.restarts()) + " restarts";
+  if (!process.last_end().empty()) text += "; the last time " + process.last_end();
+  return text;
+}
+
+ordered_json process_json(const pb::Process& process) {
+  return {{"pid", process.pid()},
+          {"restarts", process.restarts()},
+          {"last_end", process.last_end()},
+          {"resident_bytes", process.resident_bytes()},
+          {"cpu_ns", process.cpu_ns()}};
+}
+
 struct Options {
   PluginSource source;
   std::string name;
@@ -236,6 +262,7 @@ std::string explanation_text(const KnownPlugins& known, const std::vector<Explan
   for (const Explanation& one : all) {
     if (!out.empty()) out += "\n";
     out += described(one.plugin) + "\n";
+    if (one.process) out += "  " + process_text(*one.process) + "\n";
     for (const auto& chain : one.chains) {
       std::string indent = "  ";
       for (const Link& link : chain) {
@@ -262,6 +289,7 @@ std::string explanation_json(const KnownPlugins& known, const std::vector<Explan
     ordered_json plugin = json_of(one.plugin);
     plugin.erase("slot");
     plugin["in"] = one.in;
+    if (one.process) plugin["process"] = process_json(*one.process);
     plugin["chains"] = ordered_json::array();
     for (const auto& chain : one.chains) {
       ordered_json links = ordered_json::array();

@@ -152,9 +152,7 @@ class Daemon {
                               values.max_receive_bytes, values.max_send_bytes};
     BERTH_ASSIGN_OR_RETURN(grpc_door_, rpc::GrpcDoor::open(door, router_));
     if (!values.metrics_address.empty()) {
-      BERTH_ASSIGN_OR_RETURN(metrics_, ops::MetricsServer::open(values.metrics_address, [this] {
-                               return plugins_.targets();
-                             }));
+      BERTH_ASSIGN_OR_RETURN(metrics_, ops::MetricsServer::open(values.metrics_address, [this] { return measured(); }));
     }
     health_->set_serving(true);
     if (missing.empty()) {
@@ -206,6 +204,16 @@ class Daemon {
   }
 
  private:
+  ops::Measured measured() const {
+    ops::Measured all;
+    all.targets = plugins_.targets();
+    for (const auto& [uri, facts] : plugins_.processes()) {
+      all.processes.push_back({uri, facts.pid, facts.restarts, facts.usage.resident_bytes,
+                               facts.usage.cpu_nanoseconds});
+    }
+    return all;
+  }
+
   /// Some faults show only when a plugin runs.
   Status refuse_failed_when_strict() const {
     if (!options_.strict) return {};

@@ -9,7 +9,8 @@ pb::State state_of(const lifecycle::PluginView& view) {
   switch (view.node.state) {
     case graph::State::kOk:
       if (view.target == nullptr) return pb::STATE_DISCOVERED;
-      return view.target->is_ready() ? pb::STATE_READY : pb::STATE_STOPPED;
+      if (view.target->is_ready()) return pb::STATE_READY;
+      return view.process && !view.process->stopping ? pb::STATE_STARTING : pb::STATE_STOPPED;
     case graph::State::kDisabled:
       return pb::STATE_DISABLED;
     case graph::State::kSkipped:
@@ -28,6 +29,9 @@ void describe(const lifecycle::PluginView& view, const std::map<size_t, std::str
   out->set_id(view.node.plugin.id);
   out->set_state(state_of(view));
   out->set_reason(view.node.reason);
+  if (view.target != nullptr && !view.target->is_ready()) {
+    out->set_reason(view.target->availability().message());
+  }
   out->set_code(static_cast<int32_t>(view.failure.code()));
   out->set_file(view.node.file);
   out->set_version(view.node.plugin.version.text());
@@ -55,6 +59,14 @@ void describe(const lifecycle::PluginView& view, const std::map<size_t, std::str
   out->set_not_missed(view.node.plugin.optional);
   out->set_config_json(view.config_json);
   out->set_start_duration_ns(static_cast<uint64_t>(view.start_nanoseconds));
+  if (view.process) {
+    pb::Process* process = out->mutable_process();
+    process->set_pid(view.process->pid);
+    process->set_restarts(view.process->restarts);
+    process->set_last_end(view.process->last_end);
+    process->set_resident_bytes(view.process->usage.resident_bytes);
+    process->set_cpu_ns(view.process->usage.cpu_nanoseconds);
+  }
   if (view.target == nullptr) return;
   uint64_t calls = 0;
   uint64_t errors = 0;

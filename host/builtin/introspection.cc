@@ -39,7 +39,14 @@ void describe(const lifecycle::PluginView& view, pb::Plugin* out) {
   }
   for (const std::string& capability : view.node.plugin.capabilities)
     out->add_capabilities(capability);
-  if (view.node.state == graph::State::kOk) return;
+  if (view.node.state == graph::State::kOk) {
+    if (view.target == nullptr || view.target->is_ready()) return;
+    // It began well, and can serve no more: its process has ended, for example.
+    const Status status = view.target->availability();
+    out->mutable_init_err()->set_code(static_cast<int32_t>(status.code()));
+    out->mutable_init_err()->set_message(status.message());
+    return;
+  }
   auto* error = out->mutable_init_err();
   const bool skipped =
       view.node.state == graph::State::kSkipped || view.node.state == graph::State::kDisabled;

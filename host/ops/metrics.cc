@@ -23,6 +23,10 @@ struct Family {
   const char* type;
   const char* help;
   std::string lines;
+
+  std::string text() const {
+    return fmt::format("# HELP {} {}\n# TYPE {} {}\n{}", name, help, name, type, lines);
+  }
 };
 
 uint64_t resident_bytes() {
@@ -35,9 +39,31 @@ uint64_t resident_bytes() {
   return pages_resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
+std::string process_text(const std::vector<ProcessUsage>& processes) {
+  Family pid{"berth_plugin_process_id", "gauge", "Process of the plugin, 0 while it has none.", {}};
+  Family restarts{"berth_plugin_process_restarts_total", "counter",
+                  "How often the plugin's process was started again.", {}};
+  Family memory{"berth_plugin_process_resident_memory_bytes", "gauge",
+                "Resident memory of the plugin's process.", {}};
+  Family cpu{"berth_plugin_process_cpu_seconds_total", "counter",
+             "CPU time of the plugin's process and of those before it.", {}};
+  for (const ProcessUsage& one : processes) {
+    const auto line = [&](Family& family, auto value) {
+      family.lines += fmt::format("{}{{plugin=\"{}\"}} {}\n", family.name, one.plugin, value);
+    };
+    line(pid, one.pid);
+    line(restarts, one.restarts);
+    line(memory, one.resident_bytes);
+    line(cpu, static_cast<double>(one.cpu_nanoseconds) / 1e9);
+  }
+  std::string text;
+  for (const Family* family : {&pid, &restarts, &memory, &cpu}) text += family->text();
+  return text;
+}
+
 }  // namespace
 
-std::string metrics_text(const std::vector<const bus::Target*>& targets) {
+std::string metrics_text(const Measured& plugins) {
   Family calls{"berth_calls_total", "counter", "Calls that ended, by plugin and method.", {}};
   Family errors{
       "berth_call_errors_total", "counter", "Calls that ended with a status other than OK.", {}};
@@ -49,7 +75,7 @@ std::string metrics_text(const std::vector<const bus::Target*>& targets) {
   Family flight{"berth_calls_in_flight", "gauge", "Calls that have not ended, by plugin.", {}};
   Family ready{"berth_plugin_ready", "gauge", "1 when the plugin takes calls.", {}};
 
-  for (const bus::Target* target : targets) {
+  for (const bus::Target* target : plugins.targets) {
     const std::string& uri = target->identity().uri;
     flight.lines += fmt::format("{}{{plugin=\"{}\"}} {}\n", flight.name, uri, target->in_flight());
     ready.lines +=
@@ -81,9 +107,9 @@ std::string metrics_text(const std::vector<const bus::Target*>& targets) {
 
   std::string text;
   for (const Family* family : {&calls, &errors, &in, &out, &latency, &flight, &ready}) {
-    text += fmt::format("# HELP {} {}\n# TYPE {} {}\n{}", family->name, family->help, family->name,
-                        family->type, family->lines);
+    text += family->text();
   }
+  if (!plugins.processes.empty()) text += process_text(plugins.processes);
   text += fmt::format(
       "# HELP process_resident_memory_bytes Resident memory.\n# TYPE process_resident_memory_bytes "
       "gauge\nprocess_resident_memory_bytes {}\n"
@@ -97,10 +123,10 @@ namespace {
 
 class OpenMetricsServer final : public MetricsServer {
  public:
-  OpenMetricsServer(UniqueFd listener, Targets targets)
+  OpenMetricsServer(UniqueFd listener, Source source)
       : listener_(std::move(listener)),
         wake_(::eventfd(0, EFD_CLOEXEC)),
-        targets_(std::move(targets)),
+        source_(std::move(source)),
         thread_([this] { run(); }) {}
   ~OpenMetricsServer() override {
     const uint64_t one = 1;
@@ -134,7 +160,7 @@ class OpenMetricsServer final : public MetricsServer {
     }
     const bool known =
         request.starts_with("GET /v1/metrics ") || request.starts_with("GET /metrics ");
-    const std::string body = known ? metrics_text(targets_()) : "metrics are at /v1/metrics\n";
+    const std::string body = known ? metrics_text(source_()) : "metrics are at /v1/metrics\n";
     const std::string response = fmt::format(
         "HTTP/1.1 {}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: "
         "{}\r\nConnection: "
@@ -151,14 +177,14 @@ class OpenMetricsServer final : public MetricsServer {
 
   UniqueFd listener_;
   UniqueFd wake_;
-  Targets targets_;
+  Source source_;
   std::thread thread_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<MetricsServer>> MetricsServer::open(const std::string& address,
-                                                           Targets targets) {
+                                                           Source source) {
   const size_t colon = address.rfind(':');
   if (colon == std::string::npos) {
     return invalid_argument("serve metrics on \"" + address + "\": the address must be HOST:PORT");
@@ -184,7 +210,7 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::open(const std::string& ad
   ::freeaddrinfo(found);
   if (!listening) return errno_status(error, "serve metrics on " + address);
   return std::unique_ptr<MetricsServer>(
-      std::make_unique<OpenMetricsServer>(std::move(listener), std::move(targets)));
+      std::make_unique<OpenMetricsServer>(std::move(listener), std::move(source)));
 }
 
 }  // namespace berth::ops

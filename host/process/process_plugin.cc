@@ -484,6 +484,7 @@ ProcessFacts ProcessPlugin::facts() const {
   ProcessFacts facts;
   facts.restarts = restarts_;
   facts.last_end = last_end_;
+  facts.stopping = stop_asked_;
   if (life_ != nullptr) {
     facts.pid = life_->child.pid();
     facts.usage = life_->child.usage();

@@ -38,6 +38,7 @@ struct ProcessFacts {
   pid_t pid = 0;  // 0: there is none now
   uint64_t restarts = 0;
   std::string last_end;  // why it ended last; empty when it never did
+  bool stopping = false;
   Usage usage;           // CPU time includes that of its predecessors
 };
 
