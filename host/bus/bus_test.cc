@@ -103,6 +103,28 @@ TEST(Bus, StatusCarriesCodeMessageAndDetails) {
   EXPECT_EQ(answer.status.details(), "details");
 }
 
+TEST(Bus, WritableMeansRoomForWhatWasRefused) {
+  std::promise<void> over;
+  Plugin& slow = plugin([&](uint32_t, ServerCall call) {
+    over.get_future().wait();
+    call.finish(Status());
+  });
+  ClientCall call = ClientCall::open(slow.client(), kBidi, Context());
+  // Two large messages have room, and a third has not, though the window is not full.
+  constexpr size_t kLarge = (1 << 20) + (1 << 19);
+  while (call.send(Message::with_size(kLarge), 0) == BERTH_OK) {
+  }
+  std::atomic<int> told = 0;
+  call.on_ready(
+      BERTH_WRITABLE | BERTH_INLINE, [](void* count) { ++*static_cast<std::atomic<int>*>(count); },
+      &told);
+  EXPECT_EQ(told, 0) << "a writer would turn round and round";
+  call.cancel();
+  EXPECT_EQ(told, 1);
+  over.set_value();
+  EXPECT_TRUE(slow.target.wait_idle(monotonic_now() + 5'000'000'000));
+}
+
 TEST(Bus, DroppedCallIsAnswered) {
   Plugin& careless = plugin([](uint32_t, ServerCall) {});
   EXPECT_EQ(call_unary(careless, kUnary, "").status.code(), Code::kInternal);

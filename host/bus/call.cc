@@ -212,7 +212,9 @@ void Call::run_handler() {
 
 bool Call::readable(const Pipe& pipe) const { return !pipe.queue.empty() || pipe.closed || ended_; }
 bool Call::writable(const Pipe& pipe) const {
-  return pipe.charge < kWindow || pipe.queue.empty() || pipe.closed || ended_;
+  // Room for what was refused, or a writer that is told so and tries again would do nothing else.
+  return pipe.charge + std::max<uint64_t>(pipe.refused, 1) <= kWindow || pipe.queue.empty() ||
+         pipe.closed || ended_;
 }
 
 int32_t Call::put(Pipe& pipe, End end, const berth_message& message, int64_t timeout_ns) {
@@ -221,8 +223,12 @@ int32_t Call::put(Pipe& pipe, End end, const berth_message& message, int64_t tim
     return ended_ || pipe.closed || pipe.queue.empty() ||
            pipe.charge + charge_of(message) <= kWindow;
   };
-  if (!wait_until(changed_, lock, timeout_ns, room)) return BERTH_AGAIN;
+  if (!wait_until(changed_, lock, timeout_ns, room)) {
+    pipe.refused = charge_of(message);
+    return BERTH_AGAIN;
+  }
   if (ended_ || pipe.closed) return BERTH_CANCELLED;
+  pipe.refused = 0;
   pipe.charge += charge_of(message);
   (end == kClient ? bytes_in_ : bytes_out_) += message.body.size;
   pipe.queue.push_back(keep(message));
