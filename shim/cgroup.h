@@ -39,7 +39,7 @@ Status join_cgroup(const std::string& name, pid_t pid);
 /// milliseconds, unless one has just passed. This moves the calling process to where it is already,
 /// so that the wait is over, or nearly, when an OCI runtime that is about to be started moves its
 /// process. Blocks for as long; failure does no harm.
-void anticipate_move();
+Status anticipate_move();
 
 /// Removes the cgroups of a container from every hierarchy, as far as nobody is in them: those that
 /// `cgroups_path` of its specification names. A path that is empty or climbs names none.

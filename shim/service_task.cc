@@ -60,7 +60,7 @@ Status Service::create(std::string_view bytes, std::string* out) {
       return already_exists("task " + request.id() + ": already exists");
     }
   }
-  workers_.post(anticipate_move);
+  workers_.post([] { (void)anticipate_move(); });
   const Cleanup created([&] {
     const std::lock_guard lock(mutex_);
     creating_.erase(request.id());

@@ -1,10 +1,22 @@
+set(BERTH_SDK_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}")
+
+# Writes `entry`, the source that carries the manifest and, with the façade, the entry point.
+function(berth_write_entry manifest_file entry)
+  # The least minor that the manifest asks for, for the entry to compare.
+  set(manifest_minor "BERTH_ABI_MINOR")
+  file(STRINGS "${manifest_file}" abi_line REGEX "^abi *=.*minor *= *[0-9]+")
+  if(abi_line MATCHES "minor *= *([0-9]+)")
+    set(manifest_minor "${CMAKE_MATCH_1}")
+  endif()
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${manifest_file}")
+  configure_file("${BERTH_SDK_CMAKE_DIR}/entry.cc.in" "${entry}" @ONLY)
+endfunction()
+
 # berth_add_plugin(NAME SOURCES file... [LIBS target...] [MANIFEST file] [NO_FACADE])
 #
 # Builds one plugin folder into NAME.so: hidden visibility, a version script that exports the entry symbol alone, and
 # plugin.toml of the calling folder (or MANIFEST) embedded verbatim as an ELF note. With NO_FACADE the sources define the entry symbol
 # themselves (plugins in C); the note then sits in a C object of its own that the linker is told to keep.
-set(BERTH_SDK_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}")
-
 function(berth_add_plugin name)
   cmake_parse_arguments(arg "NO_FACADE" "MANIFEST" "SOURCES;LIBS" ${ARGN})
   set(manifest_file "${CMAKE_CURRENT_SOURCE_DIR}/plugin.toml")
@@ -14,18 +26,11 @@ function(berth_add_plugin name)
   if(NOT EXISTS "${manifest_file}")
     message(FATAL_ERROR "berth_add_plugin(${name}): ${manifest_file} is missing; every plugin folder has a plugin.toml")
   endif()
-  # The least minor that the manifest asks for, for the entry to compare.
-  set(manifest_minor "BERTH_ABI_MINOR")
-  file(STRINGS "${manifest_file}" abi_line REGEX "^abi *=.*minor *= *[0-9]+")
-  if(abi_line MATCHES "minor *= *([0-9]+)")
-    set(manifest_minor "${CMAKE_MATCH_1}")
-  endif()
-  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${manifest_file}")
   set(entry "${CMAKE_CURRENT_BINARY_DIR}/${name}_entry.cc")
   if(arg_NO_FACADE)
     set(entry "${CMAKE_CURRENT_BINARY_DIR}/${name}_entry.c")
   endif()
-  configure_file("${BERTH_SDK_CMAKE_DIR}/entry.cc.in" "${entry}" @ONLY)
+  berth_write_entry("${manifest_file}" "${entry}")
   set_source_files_properties("${entry}" PROPERTIES OBJECT_DEPENDS "${manifest_file}")
 
   add_library(${name} MODULE ${arg_SOURCES} "${entry}")
