@@ -6,6 +6,8 @@ option(BERTH_RELATIVE_PATHS "Name files relative to the build folder in all that
 if(BERTH_RELATIVE_PATHS)
   file(RELATIVE_PATH source "${PROJECT_BINARY_DIR}" "${PROJECT_SOURCE_DIR}")
   string(REGEX REPLACE "/$" "" source "${source}")
+  # A path to the libraries of this build is gone after the installation, but not from the build id.
+  set(CMAKE_BUILD_RPATH_USE_ORIGIN ON)
   # The last that matches is taken: the second is for the folder in which the compiler runs.
   add_compile_options("-ffile-prefix-map=${PROJECT_SOURCE_DIR}=${source}" "-ffile-prefix-map=${PROJECT_BINARY_DIR}=."
                       "-ffile-prefix-map=${PROJECT_BINARY_DIR}/=")
