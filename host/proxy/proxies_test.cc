@@ -32,6 +32,8 @@ class Proxies : public ::testing::Test {
     std::vector<config::Diagnostic> diagnostics;
     auto made = make_proxies(*config, "1.2.3", &diagnostics);
     for (const config::Diagnostic& one : diagnostics) said_.push_back(one.to_string());
+    static auto* targets = new std::vector<bus::Target*>;  // they live for ever, and are no leak
+    for (const auto& one : made) targets->push_back(one.target);
     return made;
   }
 

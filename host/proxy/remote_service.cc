@@ -26,19 +26,22 @@ constexpr int64_t kLookAround = 100'000'000;
 Result<const berth_service*> table_of(const std::string& name) {
   const auto* service = google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(name);
   if (service == nullptr) return not_found("service " + name + " is not part of the API");
-  auto* methods = new std::vector<berth_method>;
+  struct Table {
+    berth_service service{};
+    std::vector<berth_method> methods;
+  };
+  auto* table = new Table;
   for (int i = 0; i < service->method_count(); ++i) {
     const auto* method = service->method(i);
     const uint32_t flags = (method->client_streaming() ? BERTH_METHOD_CLIENT_STREAM : 0U) |
                            (method->server_streaming() ? BERTH_METHOD_SERVER_STREAM : 0U);
-    methods->push_back({str(method->name()), flags, 0});
+    table->methods.push_back({str(method->name()), flags, 0});
   }
-  auto* table = new berth_service{};
-  table->struct_size = sizeof *table;
-  table->method_count = static_cast<uint32_t>(methods->size());
-  table->name = str(service->full_name());
-  table->methods = methods->data();
-  return table;
+  table->service.struct_size = sizeof table->service;
+  table->service.method_count = static_cast<uint32_t>(table->methods.size());
+  table->service.name = str(service->full_name());
+  table->service.methods = table->methods.data();
+  return &table->service;
 }
 
 grpc::ByteBuffer copied(std::string_view bytes) {
@@ -269,20 +272,20 @@ Result<bus::Target*> serve_remote(const std::string& type, const std::string& id
                             "\": only absolute paths of unix sockets are offered");
   }
   bus::host_table();
-  auto* target = new bus::Target({remote.uri, type, id, ""});
+  auto target = std::make_unique<bus::Target>(bus::Target::Identity{remote.uri, type, id, ""});
   for (const std::string& service : services) {
     BERTH_ASSIGN_OR_RETURN(const berth_service* const table, table_of(service));
     target->add_service(*table);
   }
   auto* instance = new RemoteService(std::move(remote), path);
-  instance->set_target(target);
+  instance->set_target(target.get());
   target->serve(
       [](void* self, uint32_t service, uint32_t method, berth_call* call) {
         static_cast<RemoteService*>(self)->handle(service, method, ServerCall(call));
       },
       instance);
   target->ready();
-  return target;
+  return target.release();  // lives for ever, as what it serves
 }
 
 }  // namespace berth::proxy

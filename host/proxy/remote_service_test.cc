@@ -120,7 +120,7 @@ class Proxied : public ::testing::Test {
     if (remote.address.empty()) remote.address = path();
     auto made = serve_remote("test", "proxied", std::move(remote), {kService});
     EXPECT_TRUE(made.ok()) << made.status().message();
-    return Target(bus::handle_of(*made));
+    return Target(bus::handle_of(for_ever(std::unique_ptr<bus::Target>(*made))));
   }
   Target proxy() { return proxy(Remote{}); }
 
