@@ -4,6 +4,7 @@ inspected, loaded by a daemon and called by a client.
 
 Usage: authors_test.py PREFIX TEMPLATE (such as snapshotter-cpp). Exit code 77: something that the template needs is missing.
 """
+import hashlib
 import json
 import os
 import pathlib
@@ -170,9 +171,29 @@ def call_snapshotter(author, daemon):
     expect(snapshots("ls").split() == ["KEY", "PARENT", "KIND"], "something is left")
 
 
+def call_content(author, daemon):
+    ctr = shutil.which("ctr")
+    if ctr is None:
+        print("SKIPPED: the content store is not called: ctr is missing")
+        return
+    digest = f"sha256:{hashlib.sha256(b'hello').hexdigest()}"
+    ingest = subprocess.run([ctr, "-a", daemon.address, "content", "ingest", "--expected-digest", digest, "--expected-size", "5", "ref"],
+                            input="hello", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, text=True, check=False)
+    expect(ingest.returncode == 0, f"nothing is taken in:\n{ingest.stdout}")
+    expect(run(ctr, "-a", daemon.address, "content", "get", digest) == "hello", "a blob is not as it was")
+    listed = run(ctr, "-a", daemon.address, "content", "ls")
+    expect(digest in listed, f"a blob is not listed:\n{listed}\n{daemon.log()}")
+    kept = [file for file in (daemon.folder / f"root/io.containerd.content.v1.{NAME}").rglob("*") if file.is_file()]
+    expect(any(file.read_bytes() == b"hello" for file in kept), f"another store has it; here is {kept}")
+
+
+# By type: URI, section of the configuration, what is disabled in its favour, what a client does with it, whether it needs others.
 KINDS = {
-    "service": (f"io.containerd.grpc.v1.{NAME}", 'greeting = "good day"', call_service, False),
-    "snapshotter": (f"io.containerd.snapshotter.v1.{NAME}", "", call_snapshotter, True),
+    "service": (f"io.containerd.grpc.v1.{NAME}", 'greeting = "good day"', [], call_service, False),
+    "snapshotter": (f"io.containerd.snapshotter.v1.{NAME}", "", [], call_snapshotter, True),
+    # A blob that nothing refers to would be collected between two commands.
+    "content": (f"io.containerd.content.v1.{NAME}", "", ["io.containerd.content.v1.content", "io.containerd.gc.v1.scheduler"],
+                call_content, True),
 }
 
 
@@ -197,7 +218,7 @@ def disabled(author, daemon, uri):
 
 def work(prefix, template, folder):
     author = Author(prefix, template, folder)
-    uri, config, call, needs_others = KINDS[author.type]
+    uri, config, instead_of, call, needs_others = KINDS[author.type]
     author.make()
     file = author.build()
     author.test(file)
@@ -206,7 +227,8 @@ def work(prefix, template, folder):
     if needs_others:
         daemon.add_standard()
     daemon.add(file)
-    daemon.config = f'[plugins."{uri}"]\n{config}\n' if config else ""
+    daemon.config = f"disabled_plugins = {json.dumps(instead_of)}\n"
+    daemon.config += f'[plugins."{uri}"]\n{config}\n' if config else ""
     try:
         daemon.start()
         call(author, daemon)
