@@ -5,6 +5,7 @@ inspected, loaded by a daemon and called by a client.
 Usage: authors_test.py PREFIX TEMPLATE (such as snapshotter-cpp). Exit code 77: something that the template needs is missing.
 """
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -42,8 +44,13 @@ def run(*command, cwd=None, code=0, timeout=240, env=None):
     return done.stdout
 
 
-def missing(lang):
-    programs, modules = NEEDS[lang]
+# And one template more than the others of its language.
+MORE_MODULES = {"differ-cpp": ["libarchive", "zlib", "libzstd"]}
+
+
+def missing(template):
+    programs, modules = NEEDS[template.split("-")[1]]
+    modules = modules + MORE_MODULES.get(template, [])
     absent = [name for name in programs if shutil.which(name) is None]
     absent += [name for name in modules if subprocess.run(["pkg-config", "--exists", name], check=False).returncode != 0]
     return absent
@@ -187,6 +194,27 @@ def call_content(author, daemon):
     expect(any(file.read_bytes() == b"hello" for file in kept), f"another store has it; here is {kept}")
 
 
+def call_differ(author, daemon):
+    ctr = shutil.which("ctr")
+    if ctr is None or os.geteuid() != 0:
+        print("SKIPPED: the differ is not called: that needs ctr and root")
+        return
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("etc/motd")
+        entry.size = 6
+        archive.addfile(entry, io.BytesIO(b"hello\n"))
+    digest = f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"
+    subprocess.run([ctr, "-a", daemon.address, "content", "ingest", "--expected-digest", digest, "ref"], input=layer.getvalue(), timeout=30,
+                   stdout=subprocess.DEVNULL, check=True)
+    to = daemon.folder / "unpacked"
+    to.mkdir()
+    request = {"diff": {"media_type": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest, "size": len(layer.getvalue())},
+               "mounts": [{"type": "bind", "source": str(to), "options": ["rw", "rbind"]}]}
+    author.ctl("call", "-a", daemon.address, "-n", "default", "containerd.services.diff.v1.Diff/Apply", json.dumps(request))
+    expect((to / "etc/motd").read_text(encoding="utf-8") == "hello\n", "a layer is not unpacked")
+
+
 # By type: URI, section of the configuration, what is disabled in its favour, what a client does with it, whether it needs others.
 KINDS = {
     "service": (f"io.containerd.grpc.v1.{NAME}", 'greeting = "good day"', [], call_service, False),
@@ -194,6 +222,8 @@ KINDS = {
     # A blob that nothing refers to would be collected between two commands.
     "content": (f"io.containerd.content.v1.{NAME}", "", ["io.containerd.content.v1.content", "io.containerd.gc.v1.scheduler"],
                 call_content, True),
+    "differ": (f"io.containerd.differ.v1.{NAME}", f'[plugins."io.containerd.grpc.v1.diff"]\ndefault = ["{NAME}"]',
+               ["io.containerd.differ.v1.walking", "io.containerd.gc.v1.scheduler"], call_differ, True),
 }
 
 
@@ -243,7 +273,7 @@ def work(prefix, template, folder):
 
 def main():
     prefix, template = pathlib.Path(sys.argv[1]), sys.argv[2]
-    absent = missing(template.split("-")[1])
+    absent = missing(template)
     if absent:
         print(f"SKIPPED: template {template}: missing: {', '.join(absent)}")
         return 77

@@ -1,0 +1,24 @@
+// Registration: from connected plugins to the class. No logic here.
+#include <berth/plugin.h>
+
+#include "@ident@.h"
+
+namespace @ident@ {
+namespace {
+
+class Plugin final : public @Class@ {
+ public:
+  using @Class@::@Class@;
+
+  /// Runs once, before any call. What it returns as an error is what the administrator reads.
+  static berth::Result<std::unique_ptr<Plugin>> create(const berth::Self& self) {
+    return std::make_unique<Plugin>(
+        self.connect_to<containerd::services::content::v1::ContentClient>("content"),
+        std::string(self.property("state")));
+  }
+};
+
+BERTH_PLUGIN("io.containerd.differ.v1", "@name@", Plugin);
+
+}  // namespace
+}  // namespace @ident@
