@@ -75,8 +75,8 @@ ProcessPlugin::Step ProcessPlugin::on_supervisor(std::function<Step()> task) {
   changed_.wait(lock, [&] { return result.has_value(); });
   if (result->outcome != Outcome::kOk) {
     over_ = true;  // nothing is supervised that never ran
+    changed_.notify_all();
     lock.unlock();
-    wake();
     supervisor_.join();
   }
   return *std::move(result);
