@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "testing/snapshotter_suite.h"
+#include "validate/placed.h"
 #include "validate/under_test.h"
 
 namespace berth::testing {
@@ -19,39 +20,39 @@ class Forwarder final : public snapshots_v1::SnapshotsService {
   // The suite calls from outside: without a call of which these would be part.
   Status Prepare(Context&, const snapshots_v1::PrepareSnapshotRequest& request,
                  snapshots_v1::PrepareSnapshotResponse* response) override {
-    return client_.Prepare(Context(), request, response);
+    return client_.Prepare(Context(), named(request), response);
   }
   Status View(Context&, const snapshots_v1::ViewSnapshotRequest& request,
               snapshots_v1::ViewSnapshotResponse* response) override {
-    return client_.View(Context(), request, response);
+    return client_.View(Context(), named(request), response);
   }
   Status Mounts(Context&, const snapshots_v1::MountsRequest& request,
                 snapshots_v1::MountsResponse* response) override {
-    return client_.Mounts(Context(), request, response);
+    return client_.Mounts(Context(), named(request), response);
   }
   Status Commit(Context&, const snapshots_v1::CommitSnapshotRequest& request,
                 google::protobuf::Empty* response) override {
-    return client_.Commit(Context(), request, response);
+    return client_.Commit(Context(), named(request), response);
   }
   Status Remove(Context&, const snapshots_v1::RemoveSnapshotRequest& request,
                 google::protobuf::Empty* response) override {
-    return client_.Remove(Context(), request, response);
+    return client_.Remove(Context(), named(request), response);
   }
   Status Stat(Context&, const snapshots_v1::StatSnapshotRequest& request,
               snapshots_v1::StatSnapshotResponse* response) override {
-    return client_.Stat(Context(), request, response);
+    return client_.Stat(Context(), named(request), response);
   }
   Status Update(Context&, const snapshots_v1::UpdateSnapshotRequest& request,
                 snapshots_v1::UpdateSnapshotResponse* response) override {
-    return client_.Update(Context(), request, response);
+    return client_.Update(Context(), named(request), response);
   }
   Status Usage(Context&, const snapshots_v1::UsageRequest& request,
                snapshots_v1::UsageResponse* response) override {
-    return client_.Usage(Context(), request, response);
+    return client_.Usage(Context(), named(request), response);
   }
   Status Cleanup(Context&, const snapshots_v1::CleanupRequest& request,
                  google::protobuf::Empty* response) override {
-    const Status cleaned = client_.Cleanup(Context(), request, response);
+    const Status cleaned = client_.Cleanup(Context(), named(request), response);
     // A snapshotter that removes at once has nothing to clean up and need not say so.
     return cleaned.code() == Code::kUnimplemented ? Status() : cleaned;
   }
@@ -60,7 +61,7 @@ class Forwarder final : public snapshots_v1::SnapshotsService {
               const std::function<Status(const snapshots_v1::Info&)>& visit) const {
     snapshots_v1::ListSnapshotsRequest request;
     for (const std::string& filter : filters) request.add_filters(filter);
-    auto reader = client_.List(Context(), request);
+    auto reader = client_.List(Context(), named(request));
     snapshots_v1::ListSnapshotsResponse response;
     while (reader.Read(&response)) {
       for (const snapshots_v1::Info& info : response.info()) BERTH_RETURN_IF_ERROR(visit(info));
@@ -69,7 +70,31 @@ class Forwarder final : public snapshots_v1::SnapshotsService {
   }
 
  private:
+  /// Another daemon has several.
+  template <typename Request>
+  static Request named(Request request) {
+    request.set_snapshotter(ctl::validate::subject().snapshotter);
+    return request;
+  }
+
   const snapshots_v1::SnapshotsClient client_;
+};
+
+/// Where the plugin runs elsewhere.
+class PlacedAccess final : public SnapshotterAccess {
+ public:
+  explicit PlacedAccess(std::unique_ptr<ctl::validate::PlacedPlugin> plugin)
+      : plugin_(std::move(plugin)), forwarder_(plugin_->target()) {}
+
+  snapshots_v1::SnapshotsService& service() override { return forwarder_; }
+  Status walk(const std::vector<std::string>& filters,
+              const std::function<Status(const snapshots_v1::Info&)>& visit) override {
+    return forwarder_.walk(filters, visit);
+  }
+
+ private:
+  const std::unique_ptr<ctl::validate::PlacedPlugin> plugin_;
+  Forwarder forwarder_;
 };
 
 class PluginAccess final : public SnapshotterAccess {
@@ -94,6 +119,10 @@ Result<std::unique_ptr<SnapshotterAccess>> connect_plugin(SnapshotterOptions opt
   const std::string directory = fs::path(options.root).parent_path() / "host";
   std::error_code error;
   const bool again = !fs::create_directory(directory, error);
+  if (ctl::validate::subject().placement != "host") {
+    BERTH_ASSIGN_OR_RETURN(auto placed, ctl::validate::PlacedPlugin::start(directory));
+    return std::unique_ptr<SnapshotterAccess>(std::make_unique<PlacedAccess>(std::move(placed)));
+  }
   BERTH_ASSIGN_OR_RETURN(PluginUnderTest plugin, PluginUnderTest::load());
   const Status started = plugin.start({}, directory);
   if (!started.ok() && plugin.was_skipped()) {

@@ -26,6 +26,10 @@ struct Subject {
   std::string plugin;  // its URI; empty for the file as a whole
   uint64_t seed = 0;
   std::string config_json;  // of the plugin, defaults filled in
+  /// Where the kit of its type has it: host, process, proxy, or daemon.
+  std::string placement = "host";
+  std::string remote = {};       // daemon: its socket
+  std::string snapshotter = {};  // daemon: which of its snapshotters
 };
 
 Subject& subject();

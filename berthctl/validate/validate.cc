@@ -36,6 +36,9 @@ struct Options {
   std::string config;
   std::string junit;
   std::string one_case;  // GoogleTest's name: this process is one that another started
+  std::string placement = "host";
+  std::string remote;
+  std::string snapshotter;
   uint64_t seed = 0;
   int64_t timeout_s = 60;
   bool in_process = false;
@@ -75,7 +78,8 @@ Result<std::string> config_of(const manifest::Plugin& plugin, const std::string&
 /// Runs cases here; for one that another process asked for, and for a debugger.
 int run_here(const Options& options, const std::string& gtest_filter, const std::string& plugin) {
   auto& subject = validate::subject();
-  subject = {options.file, plugin, options.seed, "{}"};
+  subject = {options.file,      plugin,         options.seed,       "{}",
+             options.placement, options.remote, options.snapshotter};
   if (const auto read = manifest::read_manifest(options.file); read.ok()) {
     for (const manifest::Plugin& one : read->plugins) {
       if (!plugin.empty() && one.uri() != plugin) continue;
@@ -136,6 +140,13 @@ std::vector<CaseResult> run_apart(const Options& options, const std::vector<Case
                        std::to_string(options.seed)};
   if (!options.config.empty()) {
     process.arguments.insert(process.arguments.end(), {"--config", options.config});
+  }
+  for (const auto& [name, value] :
+       {std::pair("--placement", options.placement), std::pair("--remote", options.remote),
+        std::pair("--snapshotter", options.snapshotter)}) {
+    if (options.command == "plugin" && !value.empty()) {
+      process.arguments.insert(process.arguments.end(), {name, value});
+    }
   }
   std::vector<CaseResult> results;
   std::map<std::string, bool> loads;  // by URI; "" for the file
@@ -237,6 +248,13 @@ void add_validate(CLI::App& plugin, Action* action) {
   command->add_option(
       "--config,-c", options->config,
       "a configuration whose section of the plugin it gets (default: its defaults)");
+  // For our own tests, that the kit is about the contract and not about one way to reach a plugin:
+  // where the kit of the plugin's type has it. `daemon`: another daemon's, in place of the file's.
+  command->add_option("--placement", options->placement)
+      ->check(CLI::IsMember({"host", "process", "proxy", "daemon"}))
+      ->group("");
+  command->add_option("--remote", options->remote)->group("");
+  command->add_option("--snapshotter", options->snapshotter)->group("");
   add_common(command, options.get());
   on_chosen(command, action, options, run);
 }
