@@ -10,6 +10,8 @@
 namespace berth::link {
 namespace {
 
+constexpr int kSocketBytes = 4 << 20;
+
 /// One sendmsg; the number of bytes taken, or -1 and errno.
 ssize_t send_once(int socket, iovec* parts, size_t part_count, const std::vector<UniqueFd>& fds) {
   msghdr message{};
@@ -50,7 +52,14 @@ void take_descriptors(msghdr* message, std::vector<UniqueFd>* out) {
 
 }  // namespace
 
-Channel::Channel(UniqueFd socket) : socket_(std::move(socket)) {}
+Channel::Channel(UniqueFd socket) : socket_(std::move(socket)) {
+  // What the kernel does not take at once is copied and waits for a thread. Without the privilege it
+  // stays at the machine's limit.
+  const int bytes = kSocketBytes;
+  if (::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) != 0) {
+    (void)::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+  }
+}
 
 Channel::~Channel() {
   shut();
