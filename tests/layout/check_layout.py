@@ -12,7 +12,7 @@ NAMED_BLOCK = re.compile(r"^<!-- (\S+/\S+) -->$")
 GENERATED = re.compile(r"\.(pb|berth)\.h$")
 SOURCES = (".cc", ".h", ".c")
 PLUGIN_FILES = ("README.md", "plugin.toml", "CMakeLists.txt", "plugin.cc")
-HOST_PARTS = ("abi", "builtin", "bus", "config", "graph", "lifecycle", "manifest", "ops", "rpc")
+HOST_PARTS = ("abi", "builtin", "bus", "config", "graph", "lifecycle", "link", "manifest", "ops", "process", "proxy", "rpc")
 
 
 def includes(path):
