@@ -173,7 +173,7 @@ void add_new(CLI::App& plugin, Action* action) {
   CLI::App* command = plugin.add_subcommand(
       "new", "make a folder with a plugin that builds, passes its tests and runs");
   command->add_option("name", options->wanted.name, "id of the plugin")->required();
-  command->add_option("--type", options->wanted.type, "what it shall be")
+  command->add_option("--type", options->wanted.type, "what it shall be; a runtime is a shim")
       ->required()
       ->check(CLI::IsMember({"snapshotter", "content", "differ", "runtime", "service"}));
   command->add_option("--lang", options->wanted.lang, "the language")

@@ -158,6 +158,19 @@ function(berth_test_plugin name)
     COMMAND "${BERTHCTL}" plugin validate "$<TARGET_FILE:${name}>" --level "${arg_LEVEL}" ${arg_ARGS})
 endfunction()
 
+# berth_test_shim(TARGET [ARGS word...])
+#
+# A test shim-TARGET: `berthctl shim validate`, the conformance kit of programs that run containers. Needs berthctl; skipped without root.
+function(berth_test_shim name)
+  cmake_parse_arguments(arg "" "" "ARGS" ${ARGN})
+  find_program(BERTHCTL berthctl HINTS "${BERTH_BIN_DIR}")
+  if(NOT BERTHCTL)
+    message(STATUS "berth_test_shim(${name}): berthctl is not installed, the shim is not validated")
+    return()
+  endif()
+  add_test(NAME "shim-${name}" COMMAND "${BERTHCTL}" shim validate "$<TARGET_FILE:${name}>" ${arg_ARGS})
+endfunction()
+
 # berth_install_plugin(NAME [SUMMARY text])
 #
 # Installs it to the directory in which berthd looks, as a component of its own, `plugin-…`, which has its place in a package. The

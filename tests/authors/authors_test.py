@@ -45,7 +45,7 @@ def run(*command, cwd=None, code=0, timeout=240, env=None):
 
 
 # And one template more than the others of its language.
-MORE_MODULES = {"differ-cpp": ["libarchive", "zlib", "libzstd"]}
+MORE_MODULES = {"differ-cpp": ["libarchive", "zlib", "libzstd"], "runtime-cpp": ["nlohmann_json"]}
 
 
 def missing(template):
@@ -246,8 +246,39 @@ def disabled(author, daemon, uri):
     daemon.stop()
 
 
+def work_on_shim(author):
+    """A runtime is a program, which a daemon's runtime plugin starts: its kit is that of shims, and ctr runs a container with it."""
+    author.make()
+    author.build()
+    output = run("ctest", "--test-dir", "build", "--output-on-failure", "--no-tests=error", cwd=author.project, env=author.env)
+    expect("shim-shim" in output, f"the kit was not run:\n{output}")
+    ctr = shutil.which("ctr")
+    if ctr is None or os.geteuid() != 0 or not os.path.exists("/bin/busybox"):
+        print("SKIPPED: no container is run: that needs ctr, root and busybox-static")
+        return
+    rootfs = author.folder / "rootfs"
+    for name in ("bin", "proc", "dev", "sys", "run", "tmp"):
+        (rootfs / name).mkdir(parents=True)
+    shutil.copy("/bin/busybox", rootfs / "bin/echo")
+    daemon = Daemon(author.prefix, author.folder)
+    daemon.add_standard()
+    daemon.config = f'[plugins."io.containerd.runtime.v2.task"]\nshim_path = ["{author.project}/build"]\n'
+    try:
+        daemon.start()
+        output = run(ctr, "-a", daemon.address, "run", "--rm", "--runtime", f"io.containerd.{NAME}.v1", "--rootfs", rootfs, "mine", "echo", "hello")
+        expect(output == "hello\n", f"the container says {output!r}")
+        daemon.stop()
+    finally:
+        if daemon.process is not None:
+            daemon.process.kill()
+            daemon.process.wait()
+
+
 def work(prefix, template, folder):
     author = Author(prefix, template, folder)
+    if author.type == "runtime":
+        work_on_shim(author)
+        return
     uri, config, instead_of, call, needs_others = KINDS[author.type]
     author.make()
     file = author.build()

@@ -324,7 +324,8 @@ TEST_F(ShimKit, ProgramsThatAreNotThere) {
   if (failed.ok()) {
     failed = start(container);
     EXPECT_FALSE(failed.ok()) << "a program that is not there is started";
-    (void)remove(container);
+    const Status removed = remove(container);
+    EXPECT_TRUE(removed.ok()) << "Delete after a Start that failed: " << removed.to_string();
   }
   EXPECT_FALSE(failed.message().empty());
   EXPECT_EQ(state(container).status().code(), Code::kNotFound) << "it is still there";
