@@ -51,7 +51,8 @@ TEST_F(New, FillsInEveryPlaceholderInNamesAndTexts) {
       EXPECT_FALSE(text.empty()) << entry.path();
     }
     EXPECT_TRUE(has_readme) << pair;
-    EXPECT_NE(has_manifest, pair.starts_with("runtime")) << pair << ": a runtime is a shim, and no plugin";
+    EXPECT_NE(has_manifest, pair.starts_with("runtime"))
+        << pair << ": a runtime is a shim, and no plugin";
   }
   EXPECT_THAT(offered(TEMPLATES), Contains("service-cpp"));
 }
