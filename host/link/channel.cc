@@ -61,10 +61,7 @@ Channel::Channel(UniqueFd socket) : socket_(std::move(socket)) {
   }
 }
 
-Channel::~Channel() {
-  shut();
-  if (writer_.joinable()) writer_.join();
-}
+Channel::~Channel() { end(); }
 
 bool Channel::send(FrameHeader header, std::string_view head, std::string_view tail,
                    std::vector<UniqueFd> fds) {
@@ -178,6 +175,16 @@ Status Channel::receive(const std::function<Status(Frame)>& take) {
     BERTH_RETURN_IF_ERROR(reader.received(static_cast<size_t>(got), std::move(fds)));
     while (auto frame = reader.next()) BERTH_RETURN_IF_ERROR(take(*std::move(frame)));
   }
+}
+
+void Channel::end() {
+  shut();
+  std::thread writer;
+  {
+    const std::lock_guard lock(mutex_);
+    writer = std::move(writer_);  // none begins any more
+  }
+  if (writer.joinable()) writer.join();
 }
 
 void Channel::shut() {

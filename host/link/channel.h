@@ -38,6 +38,8 @@ class Channel {
   Status receive(const std::function<Status(Frame)>& take);
   /// Ends both directions, now; nothing that waits is written any more. Any thread.
   void shut();
+  /// shut(), and waits for the thread of the channel's own. Not on that thread.
+  void end();
 
  private:
   struct Waiting {

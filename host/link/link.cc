@@ -40,7 +40,7 @@ void Link::run() {
   // Handlers that may block are given threads; those that say that they do not run here.
   const bus::EventScope scope;
   const Status why = channel_.receive([this](Frame frame) { return take(std::move(frame)); });
-  channel_.shut();
+  channel_.end();
   go_down(why);
 }
 
