@@ -1,8 +1,10 @@
-// libFuzzer: any bytes from the other side, in any pieces, through a whole link with a plugin behind
-// it, so that frames of calls are tried, too.
+// libFuzzer: any bytes from the other side through a whole link with a plugin behind it. An input
+// whose first byte is even is made into frames, so that what is in them is tried, too: type, flags,
+// stream and size in a byte each, then the payload.
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <future>
 
 #include "bus/host_table.h"
@@ -48,6 +50,24 @@ void decode(const Frame& frame) {
   (void)decode_log(bytes);
 }
 
+std::string frames_of(std::string_view input) {
+  if (input.empty() || (input[0] & 1) != 0) return std::string(input);
+  std::string bytes;
+  input.remove_prefix(1);
+  while (input.size() >= 4) {
+    FrameHeader header;
+    header.type = static_cast<FrameType>(static_cast<uint8_t>(input[0]) % 18);
+    header.flags = static_cast<uint8_t>(input[1]);
+    header.stream = static_cast<uint8_t>(input[2]) % 4;
+    const auto size = std::min<size_t>(static_cast<uint8_t>(input[3]), input.size() - 4);
+    header.size = static_cast<uint32_t>(size);
+    bytes.append(reinterpret_cast<const char*>(&header), sizeof header);
+    bytes.append(input.substr(4, size));
+    input.remove_prefix(4 + size);
+  }
+  return bytes;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -68,7 +88,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   one->start();
   {
     const UniqueFd other(ends[1]);
-    (void)!::send(other.get(), data, size, MSG_NOSIGNAL);
+    const std::string bytes = frames_of({reinterpret_cast<const char*>(data), size});
+    (void)!::send(other.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
     ::shutdown(other.get(), SHUT_WR);
     down.get_future().wait();
   }

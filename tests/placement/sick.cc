@@ -112,9 +112,10 @@ class Sick final : public berth::Service {
 
  private:
   static void leak(const ServerCall& call) {
-    while (!call.cancelled()) {
-      constexpr size_t kPiece = 4 << 20;
-      auto* piece = static_cast<char*>(::malloc(kPiece));
+    constexpr size_t kPiece = 4 << 20;
+    constexpr size_t kMost = 400 << 20;  // where nobody stops it
+    for (size_t had = 0; !call.cancelled(); had += kPiece) {
+      auto* piece = had < kMost ? static_cast<char*>(::malloc(kPiece)) : nullptr;
       if (piece != nullptr) ::memset(piece, 1, kPiece);
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
