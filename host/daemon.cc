@@ -152,7 +152,8 @@ class Daemon {
                               values.max_receive_bytes, values.max_send_bytes};
     BERTH_ASSIGN_OR_RETURN(grpc_door_, rpc::GrpcDoor::open(door, router_));
     if (!values.metrics_address.empty()) {
-      BERTH_ASSIGN_OR_RETURN(metrics_, ops::MetricsServer::open(values.metrics_address, [this] { return measured(); }));
+      BERTH_ASSIGN_OR_RETURN(metrics_, ops::MetricsServer::open(values.metrics_address,
+                                                                [this] { return measured(); }));
     }
     health_->set_serving(true);
     if (missing.empty()) {

@@ -108,8 +108,8 @@ void measure(const char* row, berth::bus::Target* raw, double seconds) {
     if (const Status status = reader.Finish(); !status.ok()) fail(status);
   }
   std::printf("%-10s %12.1f %12.1f %14.1f %12.0f %10.2f\n", row, times[times.size() / 2] * 1e6,
-              times[times.size() * 99 / 100] * 1e6, cpu * 1e6,
-              static_cast<double>(calls) / seconds, bytes / (now() - began) / 1e9);
+              times[times.size() * 99 / 100] * 1e6, cpu * 1e6, static_cast<double>(calls) / seconds,
+              bytes / (now() - began) / 1e9);
 }
 
 bool is_listening(const std::string& path) {
@@ -128,11 +128,10 @@ int main(int argc, char** argv) {
   if (::mkdtemp(folder.data()) == nullptr) return 1;
   const auto& host = *new berth::abi::HostFacts{folder + "/root", folder + "/state", "", "", ""};
   const std::string program = PLUGIN_RUN;
-  std::printf("%-10s %12s %12s %14s %12s %10s\n", "placement", "us/call", "p99 us",
-              "caller CPU us", "8 at once/s", "read GB/s");
+  std::printf("%-10s %12s %12s %14s %12s %10s\n", "placement", "us/call", "p99 us", "caller CPU us",
+              "8 at once/s", "read GB/s");
 
-  const auto library =
-      berth::abi::Library::load(BENCH_PLUGIN, {{kType, "bench", {kService}}});
+  const auto library = berth::abi::Library::load(BENCH_PLUGIN, {{kType, "bench", {kService}}});
   if (!library.ok()) fail(library.status());
   auto* in_host = new berth::abi::Instance(*library->find(kType, "bench"), settings(), host);
   measure("host", run(in_host), seconds);
@@ -145,7 +144,7 @@ int main(int argc, char** argv) {
   apart->stop(berth::monotonic_now() + 5'000'000'000);
 
   const std::string socket = folder + "/s.sock";
-  const std::vector<std::string> words = {program, BENCH_PLUGIN, "--listen", socket,
+  const std::vector<std::string> words = {program,  BENCH_PLUGIN,     "--listen",    socket,
                                           "--root", folder + "/root", "--log-level", "error"};
   berth::SpawnSettings spawn;
   pid_t pid = -1;
@@ -156,8 +155,8 @@ int main(int argc, char** argv) {
   for (int i = 0; i < 1000 && !is_listening(socket); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
-  const auto remote = berth::proxy::serve_remote(kType, "bench", {"bench", socket, "", 16 << 20, 16 << 20},
-                                                 {kService});
+  const auto remote = berth::proxy::serve_remote(
+      kType, "bench", {"bench", socket, "", 16 << 20, 16 << 20}, {kService});
   if (!remote.ok()) fail(remote.status());
   measure("proxy", *remote, seconds);
   ::kill(pid, SIGTERM);

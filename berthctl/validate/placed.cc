@@ -87,13 +87,13 @@ class BehindSocket final : public PlacedPlugin {
   static Result<std::unique_ptr<PlacedPlugin>> start(const std::string& directory) {
     const std::string socket = directory + "/plugin.sock";
     BERTH_ASSIGN_OR_RETURN(const std::string program, process::program_beside_this());
-    const std::vector<std::string> words = {program, subject().file, "--plugin", subject().plugin,
-                                            "--listen", socket, "--root", directory + "/root",
-                                            "--log-level", "warn"};
+    const std::vector<std::string> words = {
+        program, subject().file, "--plugin",          subject().plugin, "--listen",
+        socket,  "--root",       directory + "/root", "--log-level",    "warn"};
     SpawnSettings settings;
     pid_t pid = -1;
-    const int error = ::posix_spawn(&pid, program.c_str(), &settings.actions,
-                                    &settings.attributes, pointers(words).data(), environ);
+    const int error = ::posix_spawn(&pid, program.c_str(), &settings.actions, &settings.attributes,
+                                    pointers(words).data(), environ);
     if (error != 0) return errno_status(error, "start " + program);
     auto placed = connect(socket, "", pid);
     for (int tries = 0; !is_listening(socket); ++tries) {

@@ -13,8 +13,8 @@ namespace berth::ctl::validate {
 /// Started, and stopped by its destructor.
 class PlacedPlugin {
  public:
-  /// `directory`: for its root and state, and what else it needs; the same one finds what an earlier
-  /// one has left. FAILED_PRECONDITION, UNIMPLEMENTED and NOT_FOUND: it skips this machine.
+  /// `directory`: for its root and state, and what else it needs; the same one finds what an
+  /// earlier one has left. FAILED_PRECONDITION, UNIMPLEMENTED and NOT_FOUND: it skips this machine.
   static Result<std::unique_ptr<PlacedPlugin>> start(const std::string& directory);
   virtual ~PlacedPlugin() = default;
   virtual Target target() const = 0;

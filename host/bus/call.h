@@ -99,7 +99,7 @@ class Call {
     std::deque<berth_message> queue;
     uint64_t charge = 0;
     uint64_t refused = 0;  // charge of the message that there was no room for; 0: none
-    bool closed = false;  // no more will be put in
+    bool closed = false;   // no more will be put in
     Callback reader_ready;
     Callback writer_ready;
   };

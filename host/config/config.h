@@ -55,7 +55,7 @@ struct Values {
 
 /// Where a plugin runs, and what holds for it there.
 struct Placement {
-  bool process = false;  // in one of its own
+  bool process = false;     // in one of its own
   uint64_t memory_max = 0;  // bytes; 0: no limit
   std::chrono::nanoseconds hang_timeout = std::chrono::seconds(30);
   std::chrono::nanoseconds start_timeout = std::chrono::seconds(60);

@@ -6,8 +6,8 @@ namespace berth::config {
 namespace {
 
 /// A positive duration of the table, or nothing and a diagnostic.
-void read_duration(const toml::node& node, const std::string& name,
-                   std::chrono::nanoseconds* out, std::vector<Diagnostic>* diagnostics) {
+void read_duration(const toml::node& node, const std::string& name, std::chrono::nanoseconds* out,
+                   std::vector<Diagnostic>* diagnostics) {
   const auto* text = node.as_string();
   const auto parsed = text == nullptr ? std::nullopt : manifest::parse_duration(text->get());
   if (parsed && *parsed > std::chrono::nanoseconds(0)) {

@@ -167,9 +167,8 @@ Status PluginSet::start_node(size_t index) {
   }
   abi::Placed* const instance = *placed;
   using Step = abi::Placed::Step (abi::Placed::*)();
-  const std::pair<std::string_view, Step> steps[] = {{"probe", &abi::Placed::probe},
-                                                     {"init", &abi::Placed::init},
-                                                     {"start", &abi::Placed::start}};
+  const std::pair<std::string_view, Step> steps[] = {
+      {"probe", &abi::Placed::probe}, {"init", &abi::Placed::init}, {"start", &abi::Placed::start}};
   for (const auto& [name, step] : steps) {
     const bus::CurrentPlugin current(uri, name);
     const abi::Placed::Step result = (instance->*step)();

@@ -53,8 +53,8 @@ void take_descriptors(msghdr* message, std::vector<UniqueFd>* out) {
 }  // namespace
 
 Channel::Channel(UniqueFd socket) : socket_(std::move(socket)) {
-  // What the kernel does not take at once is copied and waits for a thread. Without the privilege it
-  // stays at the machine's limit.
+  // What the kernel does not take at once is copied and waits for a thread. Without the privilege
+  // it stays at the machine's limit.
   const int bytes = kSocketBytes;
   if (::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) != 0) {
     (void)::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
@@ -67,9 +67,8 @@ bool Channel::send(FrameHeader header, std::string_view head, std::string_view t
                    std::vector<UniqueFd> fds) {
   header.size = static_cast<uint32_t>(head.size() + tail.size());
   header.fd_count = static_cast<uint16_t>(fds.size());
-  const std::string_view pieces[3] = {{reinterpret_cast<const char*>(&header), sizeof header},
-                                      head,
-                                      tail};
+  const std::string_view pieces[3] = {
+      {reinterpret_cast<const char*>(&header), sizeof header}, head, tail};
   const size_t total = sizeof header + header.size;
   const std::lock_guard lock(mutex_);
   if (shut_) return false;

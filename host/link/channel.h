@@ -25,16 +25,16 @@ class Channel {
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
-  /// Sends `head` and `tail` as the payload of one frame (size and fd_count are filled in). The bytes are
-  /// borrowed for the call. Descriptors are closed here once they are on their way. False when the
-  /// channel is shut. Any thread; frames of one thread arrive in order.
+  /// Sends `head` and `tail` as the payload of one frame (size and fd_count are filled in). The
+  /// bytes are borrowed for the call. Descriptors are closed here once they are on their way. False
+  /// when the channel is shut. Any thread; frames of one thread arrive in order.
   bool send(FrameHeader header, std::string_view head, std::string_view tail = {},
             std::vector<UniqueFd> fds = {});
   /// Bytes that wait for the other side.
   size_t backlog() const;
 
-  /// Receives until the other side or shut() ends it, and says why. `take` is called with each frame;
-  /// an error of its ends it, too. One thread.
+  /// Receives until the other side or shut() ends it, and says why. `take` is called with each
+  /// frame; an error of its ends it, too. One thread.
   Status receive(const std::function<Status(Frame)>& take);
   /// Ends both directions, now; nothing that waits is written any more. Any thread.
   void shut();

@@ -75,10 +75,9 @@ Result<Settings> decode_settings(std::string_view payload) {
   Settings out;
   abi::HostFacts& host = out.host;
   abi::InstanceSettings& one = out.instance;
-  for (std::string* text :
-       {&host.root, &host.state, &host.address, &host.ttrpc_address, &host.version, &one.type,
-        &one.id, &one.entry_id, &one.capabilities, &one.config_json, &out.log_level,
-        &out.log_format}) {
+  for (std::string* text : {&host.root, &host.state, &host.address, &host.ttrpc_address,
+                            &host.version, &one.type, &one.id, &one.entry_id, &one.capabilities,
+                            &one.config_json, &out.log_level, &out.log_format}) {
     *text = in.text();
   }
   const uint32_t names = in.count(8);

@@ -17,22 +17,22 @@ namespace berth::link {
 
 enum class FrameType : uint8_t {
   // -- calls; `stream` names the call --
-  kOpen = 1,    // OpenFields, then the request when kHasBody
-  kMessage,     // one message of a stream
-  kHalfClose,   // the opener sends no more
-  kCancel,      // by the opener
-  kFinish,      // by the server: the response, or a status when kFailed
-  kCredit,      // uint64: bytes and charges that the receiver has passed on
+  kOpen = 1,   // OpenFields, then the request when kHasBody
+  kMessage,    // one message of a stream
+  kHalfClose,  // the opener sends no more
+  kCancel,     // by the opener
+  kFinish,     // by the server: the response, or a status when kFailed
+  kCredit,     // uint64: bytes and charges that the receiver has passed on
   // -- the link itself --
-  kPing,        // uint64, which comes back in a kPong
+  kPing,  // uint64, which comes back in a kPong
   kPong,
   // -- a plugin's life (control.h) --
-  kLoaded,      // process to host: what the shared object serves
-  kSettings,    // host to process
-  kStep,        // host to process: probe, init, start or stop
-  kOutcome,     // process to host, of load or a step
-  kLog,         // process to host
-  kUnhealthy,   // process to host
+  kLoaded,     // process to host: what the shared object serves
+  kSettings,   // host to process
+  kStep,       // host to process: probe, init, start or stop
+  kOutcome,    // process to host, of load or a step
+  kLog,        // process to host
+  kUnhealthy,  // process to host
   kLast = kUnhealthy,
 };
 
@@ -67,8 +67,8 @@ struct Frame {
   std::vector<UniqueFd> fds;
 
   std::string_view bytes() const { return payload.bytes(); }
-  /// The payload from `offset` on and the descriptors as one message of the bus, which owns them. An
-  /// offset past the end is an empty body.
+  /// The payload from `offset` on and the descriptors as one message of the bus, which owns them.
+  /// An offset past the end is an empty body.
   Message take_message(size_t offset = 0);
 };
 

@@ -9,8 +9,7 @@
 
 namespace berth::link {
 
-Link::Link(UniqueFd socket, Hooks hooks)
-    : channel_(std::move(socket)), hooks_(std::move(hooks)) {
+Link::Link(UniqueFd socket, Hooks hooks) : channel_(std::move(socket)), hooks_(std::move(hooks)) {
   bus::host_table();  // installs it for the memory of frames
 }
 
@@ -59,10 +58,9 @@ Status Link::take(Frame frame) {
     }
     case FrameType::kPing:
       // Alive means that a handler's thread can be had and runs, not merely that this one does.
-      (void)bus::workers().spawn(
-          [self = shared_from_this(), payload = std::string(frame.bytes())] {
-            self->send(FrameType::kPong, payload);
-          });
+      (void)bus::workers().spawn([self = shared_from_this(), payload = std::string(frame.bytes())] {
+        self->send(FrameType::kPong, payload);
+      });
       return {};
     default:
       return hooks_.control(std::move(frame));

@@ -23,8 +23,8 @@ class Stream;
 class Link : public std::enable_shared_from_this<Link> {
  public:
   struct Hooks {
-    /// A frame that is about no call, and no ping. On the receiving thread: must not block. An error
-    /// ends the link.
+    /// A frame that is about no call, and no ping. On the receiving thread: must not block. An
+    /// error ends the link.
     std::function<Status(Frame)> control;
     /// The link has ended for this reason. Returns what calls in flight are answered with. On the
     /// receiving thread, once.
@@ -43,8 +43,8 @@ class Link : public std::enable_shared_from_this<Link> {
   void close(const std::string& why);
   bool is_down() const;
 
-  /// Hands the rest of a call, of which the caller has the server end, to method `method` of what the
-  /// other side offers as `target`. Does not block. (others)
+  /// Hands the rest of a call, of which the caller has the server end, to method `method` of what
+  /// the other side offers as `target`. Does not block. (others)
   void pass(uint32_t target, uint32_t method, bus::Call* call);
 
   /// False when the link is down. Any thread.
@@ -72,8 +72,8 @@ class Link : public std::enable_shared_from_this<Link> {
   Status down_status_;        // what calls are answered with
   std::string close_reason_;  // empty unless close() was called
   uint32_t next_stream_ = 1;
-  Streams passed_;            // calls of this side
-  Streams taken_;             // calls of the other side
+  Streams passed_;  // calls of this side
+  Streams taken_;   // calls of the other side
 };
 
 /// A service and its methods, as one side tells the other.
@@ -86,8 +86,8 @@ struct ServiceFacts {
 ServiceFacts facts_of(const berth_service& service);
 std::vector<ServiceFacts> services_of(const bus::Target& target);
 
-/// A target whose calls are passed on by `pass(context, method index, call)`. It lives for ever, and
-/// is not ready yet. Its methods never block, whatever those of the other side do.
+/// A target whose calls are passed on by `pass(context, method index, call)`. It lives for ever,
+/// and is not ready yet. Its methods never block, whatever those of the other side do.
 bus::Target* make_remote_target(bus::Target::Identity identity,
                                 const std::vector<ServiceFacts>& services,
                                 std::function<void(uint32_t, bus::Call*)> pass);

@@ -18,8 +18,8 @@ namespace {
 
 const berth_method kMethods[] = {
     {str("Unary"), BERTH_METHOD_NO_BLOCK, 0},
-    {str("Bidi"),
-     BERTH_METHOD_CLIENT_STREAM | BERTH_METHOD_SERVER_STREAM | BERTH_METHOD_NO_BLOCK, 0}};
+    {str("Bidi"), BERTH_METHOD_CLIENT_STREAM | BERTH_METHOD_SERVER_STREAM | BERTH_METHOD_NO_BLOCK,
+     0}};
 const berth_service kService = {sizeof(berth_service), 2, str("fuzz.Fuzz"), kMethods, {}};
 
 bus::Target& served() {
@@ -75,15 +75,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return 0;
   std::promise<void> down;
-  const auto one = std::make_shared<Link>(UniqueFd(ends[0]),
-                                          Link::Hooks{[](Frame frame) {
-                                                        decode(frame);
-                                                        return Status();
-                                                      },
-                                                      [&](const Status& why) {
-                                                        down.set_value();
-                                                        return why;
-                                                      }});
+  const auto one = std::make_shared<Link>(UniqueFd(ends[0]), Link::Hooks{[](Frame frame) {
+                                                                           decode(frame);
+                                                                           return Status();
+                                                                         },
+                                                                         [&](const Status& why) {
+                                                                           down.set_value();
+                                                                           return why;
+                                                                         }});
   one->offer({&target});
   one->start();
   {

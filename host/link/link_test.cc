@@ -62,10 +62,9 @@ struct Pair {
     far->offer({&plugin->target});
     near->start();
     far->start();
-    target = make_remote_target({"test.x", "test", "x", ""}, services_of(plugin->target),
-                                [link = near](uint32_t method, bus::Call* call) {
-                                  link->pass(0, method, call);
-                                });
+    target = make_remote_target(
+        {"test.x", "test", "x", ""}, services_of(plugin->target),
+        [link = near](uint32_t method, bus::Call* call) { link->pass(0, method, call); });
     target->ready();
   }
   ~Pair() {
@@ -91,8 +90,7 @@ struct Answer {
 Answer call(const Pair& pair, const std::string& request, const Context& context = {}) {
   const CallOptions options(context);
   const Message message = Message::copy_of(request);
-  ClientCall one(
-      detail::host->unary(pair.client().raw(), kUnary, options.raw(), &message.raw()));
+  ClientCall one(detail::host->unary(pair.client().raw(), kUnary, options.raw(), &message.raw()));
   Message reply;
   Answer answer;
   if (one.recv(&reply, 0) == BERTH_OK) answer.bytes = std::string(reply.bytes());
@@ -118,8 +116,7 @@ TEST(Link, HeadersDeadlineAndPeerGoAlong) {
     one.finish(Message::copy_of(std::string(context.header("key")) + "/" +
                                 std::to_string(context.deadline())));
   });
-  const Context context =
-      Context().with("key", "value").with_timeout(std::chrono::seconds(100));
+  const Context context = Context().with("key", "value").with_timeout(std::chrono::seconds(100));
   EXPECT_EQ(call(pair, "", context).bytes, "value/" + std::to_string(context.deadline()));
 }
 
@@ -258,8 +255,8 @@ TEST(Link, DescriptorsMoveAndAreClosedUnlessTaken) {
   };
   const int before = open_files();
   {
-    ClientCall one = ClientCall::open(pair.client(), kServerStream,
-                                      Context().with("berth-accept-fds", "1"));
+    ClientCall one =
+        ClientCall::open(pair.client(), kServerStream, Context().with("berth-accept-fds", "1"));
     EXPECT_EQ(one.send(Message::copy_of("")), BERTH_OK);
     Message message;
     for (int i = 0; i < 3; ++i) {
@@ -292,10 +289,9 @@ TEST(Link, CallsBackToTheCallerHoldNothing) {
         .forward(berth::Target(bus::handle_of(back.load())), kUnary, Context());
   });
   pair.near->offer({&caller->target});
-  back = make_remote_target({"test.y", "test", "y", ""}, services_of(caller->target),
-                            [link = pair.far](uint32_t method, bus::Call* one) {
-                              link->pass(0, method, one);
-                            });
+  back = make_remote_target(
+      {"test.y", "test", "y", ""}, services_of(caller->target),
+      [link = pair.far](uint32_t method, bus::Call* one) { link->pass(0, method, one); });
   back.load()->ready();
   std::vector<std::future<Answer>> answers;
   for (int i = 0; i < 32; ++i) {
@@ -356,12 +352,12 @@ TEST(Link, WhoSendsWithoutCreditIsCutOff) {
   int ends[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
   std::promise<Status> down;
-  const auto link = std::make_shared<Link>(
-      UniqueFd(ends[0]), Link::Hooks{[](Frame) { return Status(); },
-                                     [&](const Status& why) {
-                                       down.set_value(why);
-                                       return why;
-                                     }});
+  const auto link =
+      std::make_shared<Link>(UniqueFd(ends[0]), Link::Hooks{[](Frame) { return Status(); },
+                                                            [&](const Status& why) {
+                                                              down.set_value(why);
+                                                              return why;
+                                                            }});
   link->offer({&pair.plugin->target});
   link->start();
   Channel hand{UniqueFd(ends[1])};

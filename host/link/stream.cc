@@ -217,8 +217,7 @@ void PassedCall::open(uint32_t target, uint32_t method) {
   fields.deadline = call_->deadline();
   fields.peer = call_->peer();
   const std::vector<berth_header>& headers = call_->headers().raw();
-  const std::string head =
-      encode(fields, headers.data(), static_cast<uint32_t>(headers.size()));
+  const std::string head = encode(fields, headers.data(), static_cast<uint32_t>(headers.size()));
   if (client_stream_) {
     send(FrameType::kOpen, 0, head);
   } else {
@@ -232,10 +231,7 @@ void PassedCall::open(uint32_t target, uint32_t method) {
   }
   // From here on the answer may have come and the call be over; its slots know that.
   call_->on_cancel(
-      [](void* self) {
-        static_cast<PassedCall*>(self)->send(FrameType::kCancel, 0, {});
-      },
-      this);
+      [](void* self) { static_cast<PassedCall*>(self)->send(FrameType::kCancel, 0, {}); }, this);
   if (client_stream_) pump_out();
 }
 
@@ -276,8 +272,7 @@ void PassedCall::link_ended(const Status& status) {
 
 // -- a call of the other side ---------------------------------------------------------------------
 
-TakenCall::TakenCall(std::shared_ptr<Link> link, uint32_t id, bus::CallRef call,
-                     bool server_stream)
+TakenCall::TakenCall(std::shared_ptr<Link> link, uint32_t id, bus::CallRef call, bool server_stream)
     : Stream(std::move(link), id, false, std::move(call)), server_stream_(server_stream) {}
 
 void TakenCall::begin(std::optional<Message> request) {

@@ -21,8 +21,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
-  /// A frame of this call, other than kOpen, from the other side. An error when the frame is against
-  /// the rules.
+  /// A frame of this call, other than kOpen, from the other side. An error when the frame is
+  /// against the rules.
   Status take(Frame frame);
   /// The link has ended: the call, too, with `status`.
   void end(const Status& status);
@@ -75,10 +75,10 @@ class Stream : public std::enable_shared_from_this<Stream> {
   bool in_over_ = false;   // of the pump in
   uint64_t owed_ = 0;      // of the pump in: credit not yet given
   std::mutex mutex_;
-  uint64_t outstanding_ = 0;       // guarded by mutex_: sent, and no credit for it yet
-  std::deque<Frame> inbox_;        // guarded by mutex_
-  uint64_t inbox_charge_ = 0;      // guarded by mutex_
-  std::optional<Status> ended_;    // guarded by mutex_: the link's end
+  uint64_t outstanding_ = 0;     // guarded by mutex_: sent, and no credit for it yet
+  std::deque<Frame> inbox_;      // guarded by mutex_
+  uint64_t inbox_charge_ = 0;    // guarded by mutex_
+  std::optional<Status> ended_;  // guarded by mutex_: the link's end
 };
 
 /// A call of this side: its server end is here, the other side serves it.

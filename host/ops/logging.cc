@@ -131,8 +131,8 @@ void log(uint32_t level, std::string_view text, const Fields& fields) {
 }
 
 void log_line(uint32_t level, std::string_view text, std::string_view plugin) {
-  const auto spdlog_level = static_cast<spdlog::level::level_enum>(
-      std::min<uint32_t>(level, spdlog::level::critical));
+  const auto spdlog_level =
+      static_cast<spdlog::level::level_enum>(std::min<uint32_t>(level, spdlog::level::critical));
   if (text.starts_with('\x01')) {
     spdlog::log(spdlog_level, "{}", text);
   } else {

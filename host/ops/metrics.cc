@@ -41,12 +41,18 @@ uint64_t resident_bytes() {
 
 std::string process_text(const std::vector<ProcessUsage>& processes) {
   Family pid{"berth_plugin_process_id", "gauge", "Process of the plugin, 0 while it has none.", {}};
-  Family restarts{"berth_plugin_process_restarts_total", "counter",
-                  "How often the plugin's process was started again.", {}};
-  Family memory{"berth_plugin_process_resident_memory_bytes", "gauge",
-                "Resident memory of the plugin's process.", {}};
-  Family cpu{"berth_plugin_process_cpu_seconds_total", "counter",
-             "CPU time of the plugin's process and of those before it.", {}};
+  Family restarts{"berth_plugin_process_restarts_total",
+                  "counter",
+                  "How often the plugin's process was started again.",
+                  {}};
+  Family memory{"berth_plugin_process_resident_memory_bytes",
+                "gauge",
+                "Resident memory of the plugin's process.",
+                {}};
+  Family cpu{"berth_plugin_process_cpu_seconds_total",
+             "counter",
+             "CPU time of the plugin's process and of those before it.",
+             {}};
   for (const ProcessUsage& one : processes) {
     const auto line = [&](Family& family, auto value) {
       family.lines += fmt::format("{}{{plugin=\"{}\"}} {}\n", family.name, one.plugin, value);

@@ -35,8 +35,7 @@ Result<Child> Child::spawn(const std::vector<std::string>& words, UniqueFd link)
   ::posix_spawnattr_setsigdefault(&settings.attributes, &all);
   ::posix_spawnattr_setpgroup(&settings.attributes, 0);
   ::posix_spawnattr_setflags(
-      &settings.attributes,
-      POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+      &settings.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
   const std::vector<char*> arguments = pointers(words);
   pid_t pid = -1;
   const int error = ::posix_spawn(&pid, words.front().c_str(), &settings.actions,
@@ -85,8 +84,8 @@ Usage Child::usage() const {
     char line[1024] = {};
     unsigned long user = 0, system = 0;
     // The name, in parentheses, may hold anything; fields 14 and 15 are counted after it.
-    const char* after = std::fgets(line, sizeof line, file) == nullptr ? nullptr
-                                                                       : std::strrchr(line, ')');
+    const char* after =
+        std::fgets(line, sizeof line, file) == nullptr ? nullptr : std::strrchr(line, ')');
     if (after != nullptr &&
         std::sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
                     &system) == 2) {

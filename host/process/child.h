@@ -27,8 +27,8 @@ class Child {
   /// The descriptor that the program finds its link at.
   static constexpr int kLinkFd = 3;
 
-  /// Runs the program with one end of `link`, in a process group of its own, with no signal blocked. The
-  /// kernel ends it with the thread that calls this, if the program asks for that.
+  /// Runs the program with one end of `link`, in a process group of its own, with no signal
+  /// blocked. The kernel ends it with the thread that calls this, if the program asks for that.
   static Result<Child> spawn(const std::vector<std::string>& words, UniqueFd link);
 
   pid_t pid() const { return pid_; }

@@ -18,8 +18,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-constexpr milliseconds kOrderlyExit{1000};   // of a process whose link has ended
-constexpr milliseconds kEndPatience{200};    // for the kernel to say how a process ended
+constexpr milliseconds kOrderlyExit{1000};  // of a process whose link has ended
+constexpr milliseconds kEndPatience{200};   // for the kernel to say how a process ended
 constexpr milliseconds kMemoryInterval{200};
 constexpr uint32_t kPings = 6;  // without an answer in a row, until the process counts as hung
 
@@ -129,12 +129,11 @@ Result<std::shared_ptr<ProcessPlugin::Life>> ProcessPlugin::spawn() {
   UniqueFd ours(ends[0]);
   BERTH_ASSIGN_OR_RETURN(
       Child child,
-      Child::spawn({options_.program, options_.file, "--plugin",
-                    settings_.type + "." +
-                        (settings_.entry_id.empty() ? settings_.id : settings_.entry_id),
-                    "--link", std::to_string(Child::kLinkFd), "--parent",
-                    std::to_string(::getpid())},
-                   UniqueFd(ends[1])));
+      Child::spawn(
+          {options_.program, options_.file, "--plugin",
+           settings_.type + "." + (settings_.entry_id.empty() ? settings_.id : settings_.entry_id),
+           "--link", std::to_string(Child::kLinkFd), "--parent", std::to_string(::getpid())},
+          UniqueFd(ends[1])));
   auto life = std::make_shared<Life>(std::move(child));
   link::Link::Hooks hooks;
   hooks.control = [this, life](link::Frame frame) {
@@ -173,14 +172,13 @@ ProcessPlugin::Step ProcessPlugin::load(const std::shared_ptr<Life>& life) {
   }
   if (target_ == nullptr) {
     services_ = life->loaded->services;
-    target_ = link::make_remote_target({uri_, settings_.type, settings_.id, settings_.capabilities},
-                                       services_, [this](uint32_t method, bus::Call* call) {
-                                         pass(method, call);
-                                       });
+    target_ = link::make_remote_target(
+        {uri_, settings_.type, settings_.id, settings_.capabilities}, services_,
+        [this](uint32_t method, bus::Call* call) { pass(method, call); });
   } else if (services_ != life->loaded->services) {
-    return {Outcome::kFailed, failed_precondition(options_.file +
-                                                  " serves other methods than when the daemon "
-                                                  "started: restart berthd to use it")};
+    return {Outcome::kFailed,
+            failed_precondition(options_.file + " serves other methods than when the daemon "
+                                                "started: restart berthd to use it")};
   }
   life->link->send(link::FrameType::kSettings, settings_payload_);
   return {};
@@ -387,8 +385,8 @@ void ProcessPlugin::restart() {
   uint64_t number = 0;
   {
     std::unique_lock lock(mutex_);
-    delay_ = delay_ == nanoseconds(0) ? options_.first_delay
-                                      : std::min(delay_ * 2, options_.max_delay);
+    delay_ =
+        delay_ == nanoseconds(0) ? options_.first_delay : std::min(delay_ * 2, options_.max_delay);
     why = last_end_ + "; berthd starts it again in " + in_seconds(delay_);
     if (!stop_asked_) target_->refuse(why);
     lock.unlock();

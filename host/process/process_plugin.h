@@ -26,8 +26,8 @@ struct ProcessOptions {
   uint64_t memory_max = 0;  // bytes of its own that it may have; 0: no limit
   std::chrono::nanoseconds hang_timeout = std::chrono::seconds(30);
   std::chrono::nanoseconds start_timeout = std::chrono::seconds(60);  // of each step
-  /// Between an end and the next start: doubled each time, up to the ceiling, until it has stayed up
-  /// for `steady`.
+  /// Between an end and the next start: doubled each time, up to the ceiling, until it has stayed
+  /// up for `steady`.
   std::chrono::nanoseconds first_delay = std::chrono::milliseconds(100);
   std::chrono::nanoseconds max_delay = std::chrono::seconds(30);
   std::chrono::nanoseconds steady = std::chrono::seconds(60);
@@ -39,7 +39,7 @@ struct ProcessFacts {
   uint64_t restarts = 0;
   std::string last_end;  // why it ended last; empty when it never did
   bool stopping = false;
-  Usage usage;           // CPU time includes that of its predecessors
+  Usage usage;  // CPU time includes that of its predecessors
 };
 
 /// berth-plugin-run, which is installed beside the program that runs here.
@@ -49,8 +49,7 @@ Result<std::string> program_beside_this();
 /// restarts.
 class ProcessPlugin final : public abi::Placed {
  public:
-  ProcessPlugin(ProcessOptions options, abi::InstanceSettings settings,
-                const abi::HostFacts& host);
+  ProcessPlugin(ProcessOptions options, abi::InstanceSettings settings, const abi::HostFacts& host);
 
   Step probe() override;
   Step init() override;
@@ -70,10 +69,10 @@ class ProcessPlugin final : public abi::Placed {
     // Guarded by ProcessPlugin::mutex_:
     std::optional<link::Loaded> loaded;
     std::optional<link::StepOutcome> outcome;
-    bool down = false;     // the link is
-    std::string verdict;   // why it was killed; empty when it was not
-    std::string ended;     // what became of it, once the link is down
-    bool answered = true;  // the last ping
+    bool down = false;      // the link is
+    std::string verdict;    // why it was killed; empty when it was not
+    std::string ended;      // what became of it, once the link is down
+    bool answered = true;   // the last ping
     bool expected = false;  // to end
   };
 
@@ -108,12 +107,12 @@ class ProcessPlugin final : public abi::Placed {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::shared_ptr<Life> life_;            // guarded by mutex_, as what follows
+  std::shared_ptr<Life> life_;  // guarded by mutex_, as what follows
   std::deque<std::function<void()>> tasks_;
-  bool started_ = false;                  // start() was kOk: ends are unexpected
-  bool watching_ = false;                 // the life is up, and looked after
-  bool stop_asked_ = false;               // no life begins any more
-  bool over_ = false;                     // the supervisor is to end
+  bool started_ = false;     // start() was kOk: ends are unexpected
+  bool watching_ = false;    // the life is up, and looked after
+  bool stop_asked_ = false;  // no life begins any more
+  bool over_ = false;        // the supervisor is to end
   uint64_t restarts_ = 0;
   uint64_t buried_cpu_ = 0;
   std::string last_end_;

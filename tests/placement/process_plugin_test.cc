@@ -19,9 +19,9 @@
 namespace berth::process {
 namespace {
 
+using std::chrono::milliseconds;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using std::chrono::milliseconds;
 using Outcome = abi::Placed::Outcome;
 
 constexpr int64_t kSecond = 1'000'000'000;
@@ -102,8 +102,7 @@ class ProcessPluginTest : public ::testing::Test {
     const CallOptions options(context);
     const Message message = Message::copy_of(request);
     const int64_t began = monotonic_now();
-    ClientCall one(detail::host->unary(target.raw(),
-                                       target.resolve("berth.test.v1.Sick/" + method),
+    ClientCall one(detail::host->unary(target.raw(), target.resolve("berth.test.v1.Sick/" + method),
                                        options.raw(), &message.raw()));
     Message reply;
     Answer answer;
@@ -125,9 +124,8 @@ class ProcessPluginTest : public ::testing::Test {
   }
   void expect_lost(const Answer& answer, const std::string& how) {
     EXPECT_EQ(answer.status.code(), Code::kUnavailable) << answer.status.to_string();
-    EXPECT_THAT(answer.status.message(),
-                AllOf(HasSubstr("at berth.test.v1.sick"), HasSubstr(how),
-                      HasSubstr("berthd starts it again")));
+    EXPECT_THAT(answer.status.message(), AllOf(HasSubstr("at berth.test.v1.sick"), HasSubstr(how),
+                                               HasSubstr("berthd starts it again")));
     EXPECT_TRUE(back(1));
     EXPECT_EQ(plugin_->facts().restarts, 1U);
     EXPECT_THAT(plugin_->facts().last_end, HasSubstr(how));
@@ -192,8 +190,8 @@ TEST_F(ProcessPluginTest, ACrashCostsItsCallsAndIsNamed) {
   start();
   // Another call is in flight, too.
   auto stream = std::async(std::launch::async, [&] {
-    ClientCall one = ClientCall::open(berth::Target(bus::handle_of(&plugin_->target())), 11,
-                                      Context());
+    ClientCall one =
+        ClientCall::open(berth::Target(bus::handle_of(&plugin_->target())), 11, Context());
     (void)one.send(Message::copy_of(""));
     return one.finish();
   });
