@@ -154,7 +154,10 @@ void Link::go_down(const Status& why) {
   Status reason = why;
   {
     const std::lock_guard lock(mutex_);
-    if (!close_reason_.empty()) reason = unavailable(close_reason_);
+    // What was received stays the reason, however fast somebody closes for its sake.
+    if (!close_reason_.empty() && why.code() == Code::kUnavailable) {
+      reason = unavailable(close_reason_);
+    }
   }
   const Status told = hooks_.down(reason);
   std::vector<std::shared_ptr<Stream>> streams;

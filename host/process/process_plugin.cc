@@ -237,7 +237,8 @@ void ProcessPlugin::condemn(const std::shared_ptr<Life>& life, const std::string
 }
 
 void ProcessPlugin::bury(const std::shared_ptr<Life>& life) {
-  {
+  // One that has ended by itself was not expected to, and its link may still have to say so.
+  if (!life->child.ending(milliseconds(0))) {
     const std::lock_guard lock(mutex_);
     life->expected = true;
   }
