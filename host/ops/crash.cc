@@ -41,7 +41,7 @@ std::string_view name_of(int signal) {
   }
 }
 
-void handle(int signal) {
+void handle(int signal, siginfo_t* info, void*) {
   say(program_name);
   say(": ");
   say(name_of(signal));
@@ -59,7 +59,8 @@ void handle(int signal) {
     say(" ends\n");
   }
   // The handler is gone (SA_RESETHAND): what failed fails again on return, now with the default
-  // action.
+  // action. What somebody sent does not come again by itself.
+  if (info->si_code <= 0) (void)::raise(signal);
 }
 
 }  // namespace
@@ -73,8 +74,8 @@ void name_plugin_on_crash(const char* program, const char* advice) {
   alternative.ss_size = sizeof stack;
   ::sigaltstack(&alternative, nullptr);
   struct sigaction action {};
-  action.sa_handler = handle;
-  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_ONSTACK);
+  action.sa_sigaction = handle;
+  action.sa_flags = static_cast<int>(SA_SIGINFO | SA_RESETHAND | SA_ONSTACK);
   for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) {
     ::sigaction(signal, &action, nullptr);
   }

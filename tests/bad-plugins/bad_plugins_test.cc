@@ -274,6 +274,17 @@ TEST(BadPluginAtWork, ACrashInACallEndsTheDaemonAndNamesPluginAndMethod) {
           "tell the plugin's vendor, or name it in disabled_plugins"));
 }
 
+// A fault comes again when the handler has spoken; a signal that was sent must be sent again.
+TEST(BadPluginAtWork, ASignalFromOutsideEndsTheDaemonAtOnce) {
+  const PluginFolder plugins({});
+  DaemonProcess daemon(plugins.path(), {}, kJsonLog);
+  ASSERT_TRUE(daemon.wait_until_serving()) << daemon.log();
+  daemon.process().kill(SIGSEGV);
+  const Ending ending = daemon.process().wait(20'000);
+  EXPECT_TRUE(ending.ended);
+  EXPECT_EQ(ending.signal, SIGSEGV) << daemon.log();
+}
+
 TEST(BadPluginAtWork, ACrashingPluginThatIsDisabledDoesNoHarm) {
   const PluginFolder plugins({"crashes-in-probe"});
   DaemonProcess daemon(
