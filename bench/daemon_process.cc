@@ -88,6 +88,9 @@ DaemonProcess::DaemonProcess(Kind kind, const std::string& program, const std::s
   if (std::error_code error; !group.empty()) fs::create_directories(group + "/daemon", error);
 
   const auto began = Clock::now();
+  // The time of its exec: joining a cgroup may wait for a grace period of the kernel before.
+  int told[2] = {-1, -1};
+  if (::pipe2(told, O_CLOEXEC) != 0) throw std::runtime_error("make a pipe for " + program);
   pid_ = ::fork();
   if (pid_ == 0) {
     const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -95,9 +98,15 @@ DaemonProcess::DaemonProcess(Kind kind, const std::string& program, const std::s
     ::dup2(fd, 2);
     const int member = ::open(procs.c_str(), O_WRONLY | O_CLOEXEC);
     [[maybe_unused]] const ssize_t joined = ::write(member, "0", 1);
+    const auto now = Clock::now();
+    [[maybe_unused]] const ssize_t written = ::write(told[1], &now, sizeof now);
     ::execve(program.c_str(), argv.data(), envp.data());
     ::_exit(127);
   }
+  ::close(told[1]);
+  auto executed = began;
+  [[maybe_unused]] const ssize_t got = ::read(told[0], &executed, sizeof executed);
+  ::close(told[0]);
   while (!fs::exists(address_) || !Client(address_, space_).answers()) {
     if (milliseconds_since(began) > 20'000 || ::waitpid(pid_, nullptr, WNOHANG) == pid_) {
       const std::string reason = program + " does not answer on " + address_ + ": " + log_end();
@@ -108,7 +117,7 @@ DaemonProcess::DaemonProcess(Kind kind, const std::string& program, const std::s
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  start_milliseconds_ = milliseconds_since(began);
+  start_milliseconds_ = milliseconds_since(executed);
 }
 
 DaemonProcess::~DaemonProcess() {

@@ -4,11 +4,9 @@
 #include <berth/file_tree.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,7 +14,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <thread>
 
 namespace berth::overlay {
 namespace {
@@ -44,33 +41,23 @@ Status check_entry_types(const std::string& directory) {
   return {};
 }
 
-// On a thread of its own, which ends with its mount namespace: the mount is never seen elsewhere,
-// and goes with it.
-Status try_mount(const std::string& folder) {
-  Status outcome;
-  std::thread([&] {
-    // A new mount namespace needs file system state that is not shared with the other threads.
-    if (::unshare(CLONE_FS) != 0 || ::unshare(CLONE_NEWNS) != 0) {
-      outcome = errno_status(errno, "make a mount namespace to try overlayfs in");
-      return;
-    }
-    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
-      outcome = errno_status(errno, "make mounts private to try overlayfs");
-      return;
-    }
-    const std::string options = "lowerdir=" + folder + "/lower2:" + folder +
-                                "/lower1,upperdir=" + folder + "/upper,workdir=" + folder +
-                                "/work" + (in_user_namespace() ? ",userxattr" : "");
-    const std::string merged = folder + "/merged";
-    if (::mount("overlay", merged.c_str(), "overlay", 0, options.c_str()) != 0) {
-      outcome = errno_status(errno, "mount overlayfs on " + merged);
-      return;
-    }
-    if (::umount2(merged.c_str(), MNT_DETACH) != 0) {
-      outcome = errno_status(errno, "unmount " + merged);
-    }
-  }).join();
-  return outcome;
+// The file system alone, which is mounted nowhere: mounting and unmounting wait for the kernel's
+// grace periods, which took a fifth of the daemon's start. It goes with its descriptor.
+Status try_overlay(const std::string& folder) {
+  const UniqueFd overlay(::fsopen("overlay", FSOPEN_CLOEXEC));
+  if (!overlay) return errno_status(errno, "open the file system overlay");
+  const auto set = [&](unsigned command, const char* key, const std::string& value) -> Status {
+    const char* const text = command == FSCONFIG_SET_STRING ? value.c_str() : nullptr;
+    if (::fsconfig(overlay.get(), command, key, text, 0) == 0) return {};
+    return errno_status(errno, key == nullptr ? "make an overlay of directories in " + folder
+                                              : std::string("set ") + key + " of an overlay");
+  };
+  BERTH_RETURN_IF_ERROR(
+      set(FSCONFIG_SET_STRING, "lowerdir", folder + "/lower2:" + folder + "/lower1"));
+  BERTH_RETURN_IF_ERROR(set(FSCONFIG_SET_STRING, "upperdir", folder + "/upper"));
+  BERTH_RETURN_IF_ERROR(set(FSCONFIG_SET_STRING, "workdir", folder + "/work"));
+  if (in_user_namespace()) BERTH_RETURN_IF_ERROR(set(FSCONFIG_SET_FLAG, "userxattr", {}));
+  return set(FSCONFIG_CMD_CREATE, nullptr, {});
 }
 
 // The host id that a mapping gives to container id 0.
@@ -109,13 +96,13 @@ Status check_support(const std::string& directory) {
   std::string folder = directory + "/overlay-check-XXXXXX";
   if (::mkdtemp(folder.data()) == nullptr) return errno_status(errno, "make directory " + folder);
   const berth::Cleanup cleanup([&] { (void)remove_tree(folder); });
-  for (const char* name : {"/lower1", "/lower2", "/upper", "/work", "/merged"}) {
+  for (const char* name : {"/lower1", "/lower2", "/upper", "/work"}) {
     if (::mkdir((folder + name).c_str(), 0755) != 0) {
       return errno_status(errno, "make directory " + folder + name);
     }
   }
   BERTH_RETURN_IF_ERROR(check_entry_types(folder));
-  if (const Status tried = try_mount(folder); !tried.ok()) {
+  if (const Status tried = try_overlay(folder); !tried.ok()) {
     return failed_precondition("overlayfs does not work in " + directory + ": " + tried.message() +
                                "; another file system below it, or another snapshotter, may help");
   }

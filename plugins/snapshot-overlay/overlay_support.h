@@ -10,9 +10,9 @@
 
 namespace berth::overlay {
 
-/// OK when overlayfs works on the file system of `directory`, which must exist: tried by a mount of
-/// two lower layers in a folder made and removed there, in a mount namespace of its own.
-/// FAILED_PRECONDITION tells what is in the way.
+/// OK when overlayfs works on the file system of `directory`, which must exist: tried with two
+/// lower layers in a folder made and removed there, without mounting anything. FAILED_PRECONDITION
+/// tells what is in the way.
 Status check_support(const std::string& directory);
 
 /// Whether the process lives in a user namespace other than the first.

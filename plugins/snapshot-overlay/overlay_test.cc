@@ -49,5 +49,25 @@ TEST(OverlaySupport, WorksHereAndLeavesNothing) {
 // all.
 TEST(OverlaySupport, RefusesWithAReason) { EXPECT_FALSE(check_support("/proc").ok()); }
 
+TEST(OverlaySupport, AnOverlayIsNoPlaceForAnother) {
+  if (::geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+  char name[] = "/tmp/berth-overlay-XXXXXX";
+  ASSERT_NE(::mkdtemp(name), nullptr);
+  const std::string folder = name;
+  const Cleanup removed([&] { std::filesystem::remove_all(folder); });
+  for (const char* one : {"/lower", "/upper", "/work", "/merged"}) {
+    ASSERT_TRUE(std::filesystem::create_directory(folder + one));
+  }
+  const std::string options =
+      "lowerdir=" + folder + "/lower,upperdir=" + folder + "/upper,workdir=" + folder + "/work";
+  const std::string merged = folder + "/merged";
+  ASSERT_EQ(::mount("overlay", merged.c_str(), "overlay", 0, options.c_str()), 0);
+  const Cleanup unmounted([&] { ::umount2(merged.c_str(), MNT_DETACH); });
+  const Status refused = check_support(merged);
+  EXPECT_EQ(refused.code(), Code::kFailedPrecondition) << refused.to_string();
+  EXPECT_NE(refused.message().find("overlayfs does not work in " + merged), std::string::npos)
+      << refused.message();
+}
+
 }  // namespace
 }  // namespace berth::overlay
