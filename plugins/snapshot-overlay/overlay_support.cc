@@ -44,6 +44,10 @@ Status check_entry_types(const std::string& directory) {
 // The file system alone, which is mounted nowhere: mounting and unmounting wait for the kernel's
 // grace periods, which took a fifth of the daemon's start. It goes with its descriptor.
 Status try_overlay(const std::string& folder) {
+  // An option's value has at most 255 bytes, so the directories are named by way of a descriptor.
+  const UniqueFd parent(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!parent) return errno_status(errno, "open directory " + folder);
+  const std::string here = "/proc/self/fd/" + std::to_string(parent.get());
   const UniqueFd overlay(::fsopen("overlay", FSOPEN_CLOEXEC));
   if (!overlay) return errno_status(errno, "open the file system overlay");
   const auto set = [&](unsigned command, const char* key, const std::string& value) -> Status {
@@ -52,10 +56,9 @@ Status try_overlay(const std::string& folder) {
     return errno_status(errno, key == nullptr ? "make an overlay of directories in " + folder
                                               : std::string("set ") + key + " of an overlay");
   };
-  BERTH_RETURN_IF_ERROR(
-      set(FSCONFIG_SET_STRING, "lowerdir", folder + "/lower2:" + folder + "/lower1"));
-  BERTH_RETURN_IF_ERROR(set(FSCONFIG_SET_STRING, "upperdir", folder + "/upper"));
-  BERTH_RETURN_IF_ERROR(set(FSCONFIG_SET_STRING, "workdir", folder + "/work"));
+  BERTH_RETURN_IF_ERROR(set(FSCONFIG_SET_STRING, "lowerdir", here + "/lower2:" + here + "/lower1"));
+  BERTH_RETURN_IF_ERROR(set(FSCONFIG_SET_STRING, "upperdir", here + "/upper"));
+  BERTH_RETURN_IF_ERROR(set(FSCONFIG_SET_STRING, "workdir", here + "/work"));
   if (in_user_namespace()) BERTH_RETURN_IF_ERROR(set(FSCONFIG_SET_FLAG, "userxattr", {}));
   return set(FSCONFIG_CMD_CREATE, nullptr, {});
 }

@@ -45,6 +45,18 @@ TEST(OverlaySupport, WorksHereAndLeavesNothing) {
   EXPECT_EQ(::rmdir(name), 0);
 }
 
+TEST(OverlaySupport, WorksBelowALongPath) {
+  if (::geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+  char name[] = "/tmp/berth-overlay-XXXXXX";
+  ASSERT_NE(::mkdtemp(name), nullptr);
+  const Cleanup removed([&] { std::filesystem::remove_all(name); });
+  const std::string deep =
+      std::string(name) + "/" + std::string(200, 'a') + "/" + std::string(200, 'b');
+  ASSERT_TRUE(std::filesystem::create_directories(deep));
+  const Status supported = check_support(deep);
+  EXPECT_TRUE(supported.ok()) << supported.to_string();
+}
+
 // overlayfs refuses some file systems as upper layer, procfs is one in which nothing can be made at
 // all.
 TEST(OverlaySupport, RefusesWithAReason) { EXPECT_FALSE(check_support("/proc").ok()); }
