@@ -62,9 +62,9 @@ struct Pair {
     far->offer({&plugin->target});
     near->start();
     far->start();
-    target = make_remote_target(
+    target = keep(make_remote_target(
         {"test.x", "test", "x", ""}, services_of(plugin->target),
-        [link = near](uint32_t method, bus::Call* call) { link->pass(0, method, call); });
+        [link = near](uint32_t method, bus::Call* call) { link->pass(0, method, call); }));
     target->ready();
   }
   ~Pair() {
@@ -289,9 +289,9 @@ TEST(Link, CallsBackToTheCallerHoldNothing) {
         .forward(berth::Target(bus::handle_of(back.load())), kUnary, Context());
   });
   pair.near->offer({&caller->target});
-  back = make_remote_target(
+  back = keep(make_remote_target(
       {"test.y", "test", "y", ""}, services_of(caller->target),
-      [link = pair.far](uint32_t method, bus::Call* one) { link->pass(0, method, one); });
+      [link = pair.far](uint32_t method, bus::Call* one) { link->pass(0, method, one); }));
   back.load()->ready();
   std::vector<std::future<Answer>> answers;
   for (int i = 0; i < 32; ++i) {
