@@ -151,7 +151,10 @@ TEST_F(ContentBusTest, AClientThatGoesLeavesAResumableIngest) {
     auto stream = client_.Write(Context());
     stream.Write(request);
     answered = stream.Read(&response);
-    if (!answered) {
+    if (answered) {
+      stream.WritesDone();
+      EXPECT_TRUE(stream.Finish().ok());  // its handler is done with the directory
+    } else {
       status = stream.Finish();
       ASSERT_EQ(status.code(), Code::kUnavailable) << status.to_string();
       ::usleep(5000);
@@ -162,6 +165,7 @@ TEST_F(ContentBusTest, AClientThatGoesLeavesAResumableIngest) {
 }
 
 TEST_F(ContentBusTest, ARefIsFreeOnceItsCommitIsAnswered) {
+  auto before = client_.Write(Context());
   for (int i = 0; i < 300; ++i) {
     auto stream = client_.Write(Context());
     api::WriteContentRequest request;
@@ -171,7 +175,13 @@ TEST_F(ContentBusTest, ARefIsFreeOnceItsCommitIsAnswered) {
     request.set_data(std::to_string(i));
     ASSERT_TRUE(stream.Write(request));
     ASSERT_TRUE(stream.Read(&response)) << i << ": " << stream.Finish().to_string();
+    // Only now: the call of the commit before has not ended until here.
+    std::swap(before, stream);
+    stream.WritesDone();
+    (void)stream.Finish();
   }
+  before.WritesDone();
+  EXPECT_TRUE(before.Finish().ok());
 }
 
 TEST_F(ContentBusTest, AMalformedWriteIsRefused) {
