@@ -47,7 +47,7 @@ struct Container {
   std::string bundle;
   SpecFacts facts;
   std::shared_ptr<const Runtime> runtime;
-  std::shared_ptr<const Record> record;
+  std::shared_ptr<Record> record;
   std::shared_ptr<Process> init;
 
   Cgroup cgroup;

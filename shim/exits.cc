@@ -74,6 +74,7 @@ void Service::settle(const std::shared_ptr<Container>& container) {
   bool kill_rest = false;
   std::vector<std::shared_ptr<Stdio>> streams;
   std::shared_ptr<OomWatcher> oom;
+  bool failed = false;
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [id, exec] : container->execs) {
@@ -82,13 +83,14 @@ void Service::settle(const std::shared_ptr<Container>& container) {
     if (is_due(*container->init)) {
       if (container->init->stdio != nullptr) streams.push_back(container->init->stdio);
       oom = container->oom;
+      failed = container->init->exit->status != 0;
       kill_rest = !container->facts.own_pid_namespace && !container->killing_rest;
       if (kill_rest) container->killing_rest = true;
     }
   }
   // What was written before the end, and why it came, is told before it.
   for (const auto& stream : streams) stream->pump();
-  if (oom != nullptr) oom->check();
+  if (oom != nullptr) oom->check_end(failed);
   // Without a pid namespace of its own the container's other processes go on; they are its all the
   // same.
   if (kill_rest) {
@@ -121,7 +123,9 @@ void Service::tell_locked(const Container& container, Process& process) {
     // Written before anybody is told: what is told once is told the same again.
     container.record->ended(process.exec_id, *process.exit);
     publish("/tasks/exit", "containerd.events.TaskExit", event,
-            [record = container.record, id = process.exec_id] { record->told(id); });
+            [record = container.record, id = process.exec_id, pid = process.pid] {
+              record->told(id, pid);
+            });
     BERTH_FAULT_POINT("shim.exit.published");
   }
   const std::string response = wait_response(*process.exit);

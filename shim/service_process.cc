@@ -314,6 +314,7 @@ Status Service::remove(std::string_view bytes, std::string* out) {
   process->waiters.clear();
   if (is_exec) {
     container->execs.erase(process->exec_id);
+    container->record->removed(process->exec_id);
   } else {
     for (const auto& [id, exec] : container->execs) {
       if (exec->stdio != nullptr) exec->stdio->close();

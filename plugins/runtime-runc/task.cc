@@ -65,12 +65,13 @@ std::optional<ExitStatus> Task::wait_gone(int64_t deadline_ns) {
 
 void Task::set_told(const std::string& exec_id, uint32_t pid) {
   const std::lock_guard lock(mutex_);
-  told_.emplace(exec_id, pid);
+  (exec_id.empty() ? told_ : exec_told_) = std::pair(exec_id, pid);
 }
 
 bool Task::told(const std::string& exec_id, uint32_t pid) const {
   const std::lock_guard lock(mutex_);
-  return told_.contains({exec_id, pid});
+  const std::pair<std::string, uint32_t> process(exec_id, pid);
+  return told_ == process || exec_told_ == process;
 }
 
 void Task::set_exec_ends(std::map<std::string, ExitStatus> ends) {

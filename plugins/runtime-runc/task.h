@@ -7,7 +7,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -58,7 +57,9 @@ class Task {
   bool forget(WaiterId waiter);
 
   /// The event of a process's end has come; an empty exec id is the first one. Ids are used again,
-  /// so the pid counts too.
+  /// so the pid counts too. Of execs only the last is remembered: a shim that keeps a record of
+  /// them (and of others nothing is asked) has written there that one is told before it tells the
+  /// next.
   void set_told(const std::string& exec_id, uint32_t pid);
   bool told(const std::string& exec_id, uint32_t pid) const;
   /// How a process ended that had been added, once the shim is gone; 137 when nobody knows better.
@@ -87,7 +88,7 @@ class Task {
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
   std::optional<ExitStatus> exit_;
-  std::set<std::pair<std::string, uint32_t>> told_;
+  std::optional<std::pair<std::string, uint32_t>> told_, exec_told_;  // the last of each kind
   std::map<std::string, ExitStatus> exec_ends_;
   bool announced_ = false;
   bool gone_ = false;

@@ -66,7 +66,7 @@ class Run:
         }
         if kind == "berthd":
             beside = os.path.dirname(program)
-            folders = [os.path.join(beside, "../plugins")] + glob.glob(os.path.join(beside, "../lib/*/berth/plugins"))
+            folders = [os.path.join(beside, folder) for folder in ("../plugins", "../lib/berth/plugins")] + glob.glob(os.path.join(beside, "../lib/*/berth/plugins"))
             self.environment["PLUGINS"] = next((folder for folder in folders if os.path.isdir(folder)), "")
             self.environment["PATH"] += ":" + beside
         if scenario.variable[0]:

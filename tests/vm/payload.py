@@ -36,7 +36,7 @@ address = "/run/berth/berth.sock"
 
 def _components(build):
     """The parts of the installation that make a daemon: the host and every plugin that has been built."""
-    found = ["host", "api", "shim"]
+    found = ["host", "ctl", "api", "shim"]
     for name in sorted(os.listdir(os.path.join(build, "plugins"))):
         plugin = re.fullmatch(r"berth-plugin-(.*)\.so", name)
         if plugin:
