@@ -158,10 +158,10 @@ void growth(const Settings& settings, int round, Results* results) {
 }  // namespace
 
 std::vector<Row> exec_rows() {
-  return {{"execs", "exec of true by each daemon, shim and OCI runtime", needs_containers, nullptr,
-           execs},
-          {"exec-growth", "memory and descriptors before and after many execs", needs_containers,
-           nullptr, growth}};
+  return {
+      {"execs", "exec of true by each daemon, shim and OCI runtime", needs_sides, nullptr, execs},
+      {"exec-growth", "memory and descriptors before and after many execs", needs_sides, nullptr,
+       growth}};
 }
 
 }  // namespace berth::bench

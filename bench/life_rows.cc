@@ -209,9 +209,9 @@ void stop_many(const Settings& settings, int, Results* results) {
 
 std::vector<Row> life_rows() {
   return {{"lives-and-cpu", "create, start, wait, delete by each daemon, shim and OCI runtime",
-           needs_containers, nullptr, lives},
-          {"stop-many", "kill and delete of many running containers at once", needs_containers,
-           nullptr, stop_many}};
+           needs_sides, nullptr, lives},
+          {"stop-many", "kill and delete of many running containers at once", needs_sides, nullptr,
+           stop_many}};
 }
 
 }  // namespace berth::bench

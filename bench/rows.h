@@ -108,6 +108,9 @@ std::string needs_filesystem(const Settings& settings);
 /// Why no container of runc can be started, or an empty string.
 std::string needs_containers(const Settings& settings);
 
+/// Why the sides of sides.h cannot be started, or an empty string.
+std::string needs_sides(const Settings& settings);
+
 /// Runs `work(client, thread)` on so many threads, each with a connection of its own that is
 /// already open, at once. Rethrows what one of them threw. Returns the seconds that the whole took.
 double at_once(const DaemonProcess& daemon, int threads,

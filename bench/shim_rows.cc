@@ -73,8 +73,7 @@ void memory(const Settings& settings, int round, Results* results) {
 }  // namespace
 
 std::vector<Row> shim_rows() {
-  return {
-      {"shim-memory", "of an idle shim, and of each of many", needs_containers, nullptr, memory}};
+  return {{"shim-memory", "of an idle shim, and of each of many", needs_sides, nullptr, memory}};
 }
 
 }  // namespace berth::bench

@@ -52,7 +52,8 @@ class DaemonWorker : public Worker {
 class DaemonSide : public Side {
  public:
   DaemonSide(const Settings& settings, Kind kind, bool own_shim)
-      : daemon_(kind, kind == Kind::kBerth ? settings.berthd : settings.containerd,
+      : filesystem_(settings.directory + "/" + tag(kind, own_shim)),
+        daemon_(kind, kind == Kind::kBerth ? settings.berthd : settings.containerd,
                 settings.directory + "/" + tag(kind, own_shim),
                 settings.space + "-" + tag(kind, own_shim),
                 own_shim ? settings.own_shim : settings.go_shim) {
@@ -86,6 +87,7 @@ class DaemonSide : public Side {
     }
   }
 
+  FreshFilesystem filesystem_;
   DaemonProcess daemon_;
 };
 
@@ -120,7 +122,8 @@ class BareWorker : public Worker {
 class BareSide : public Side {
  public:
   explicit BareSide(const Settings& settings)
-      : place_(settings.directory + "/bare", settings.space + "-bare") {}
+      : filesystem_(settings.directory + "/bare"),
+        place_(settings.directory + "/bare", settings.space + "-bare") {}
   BareRuntime* place() { return &place_; }
   std::unique_ptr<Worker> worker() override { return std::make_unique<BareWorker>(place_); }
   double cpu_milliseconds() const override {
@@ -132,10 +135,16 @@ class BareSide : public Side {
   }
 
  private:
+  FreshFilesystem filesystem_;
   BareRuntime place_;
 };
 
 }  // namespace
+
+std::string needs_sides(const Settings& settings) {
+  const std::string reason = needs_containers(settings);
+  return reason.empty() ? needs_filesystem(settings) : reason;
+}
 
 std::vector<RuntimeProgram> usable_runtimes(const BareRuntime& place, const Settings& settings,
                                             Results* results) {

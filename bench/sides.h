@@ -50,7 +50,8 @@ struct RuntimeProgram {
   std::string name, path;
 };
 
-/// All sides, started together, in the order of their layout. None of them works unless asked.
+/// All sides, started together, in the order of their layout, each on a new ext4 of its own. None of
+/// them works unless asked.
 class Sides {
  public:
   explicit Sides(const Settings& settings);
@@ -75,7 +76,7 @@ class Sides {
 std::vector<RuntimeProgram> usable_runtimes(const BareRuntime& place, const Settings& settings,
                                             Results* results);
 
-/// A daemon with busybox in it, as the snapshot that containers are made from.
+/// A daemon on a new ext4, with busybox in it as the snapshot that containers are made from.
 std::unique_ptr<Side> start_side(const Settings& settings, Kind kind, bool own_shim);
 
 }  // namespace berth::bench

@@ -120,7 +120,8 @@ std::string needs_containers(const Settings& settings) {
 
 std::vector<Row> task_rows() {
   return {{"running-memory", "of a daemon with many running containers", needs_containers, memory},
-          {"tasks", "the whole life of a container, with the same shim", needs_containers, tasks}};
+          {"tasks", "the whole life of a container, with the same shim", needs_sides, tasks,
+           nullptr, true}};
 }
 
 }  // namespace berth::bench
