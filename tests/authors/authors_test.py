@@ -121,12 +121,15 @@ class Author:
         self.ctl("plugin", "new", "--type", self.type, "--lang", self.lang, NAME)
         expect((self.project / "README.md").read_text(encoding="utf-8").startswith(f"# {NAME}"), "the README is about another")
 
+    def cargo(self):
+        output = run("cargo", "build", "--release", cwd=self.project, env=self.env)
+        expect("warning" not in output, f"cargo warns:\n{output}")
+        run("cargo", "test", cwd=self.project, env=self.env)
+
     def build(self):
         """Returns the plugin's file."""
         if self.lang == "rust":
-            output = run("cargo", "build", "--release", cwd=self.project, env=self.env)
-            expect("warning" not in output, f"cargo warns:\n{output}")
-            run("cargo", "test", cwd=self.project, env=self.env)
+            self.cargo()
             self.ctl("plugin", "validate", self.project / f"target/release/lib{IDENT}.so")
             return self.project / f"target/release/lib{IDENT}.so"
         run("cmake", "-B", "build", f"-DCMAKE_PREFIX_PATH={self.prefix}", cwd=self.project, env=self.env)
@@ -249,9 +252,16 @@ def disabled(author, daemon, uri):
 def work_on_shim(author):
     """A runtime is a program, which a daemon's runtime plugin starts: its kit is that of shims, and ctr runs a container with it."""
     author.make()
-    author.build()
-    output = run("ctest", "--test-dir", "build", "--output-on-failure", "--no-tests=error", cwd=author.project, env=author.env)
-    expect("shim-shim" in output, f"the kit was not run:\n{output}")
+    if author.lang == "rust":
+        author.cargo()
+        folder = author.project / "target/release"
+        output = author.ctl("shim", "validate", folder / f"containerd-shim-{NAME}-v1")
+        expect(" ok, 0 failed" in output, f"the kit was not run:\n{output}")
+    else:
+        author.build()
+        folder = author.project / "build"
+        output = run("ctest", "--test-dir", "build", "--output-on-failure", "--no-tests=error", cwd=author.project, env=author.env)
+        expect("shim-shim" in output, f"the kit was not run:\n{output}")
     ctr = shutil.which("ctr")
     if ctr is None or os.geteuid() != 0 or not os.path.exists("/bin/busybox"):
         print("SKIPPED: no container is run: that needs ctr, root and busybox-static")
@@ -262,7 +272,7 @@ def work_on_shim(author):
     shutil.copy("/bin/busybox", rootfs / "bin/echo")
     daemon = Daemon(author.prefix, author.folder)
     daemon.add_standard()
-    daemon.config = f'[plugins."io.containerd.runtime.v2.task"]\nshim_path = ["{author.project}/build"]\n'
+    daemon.config = f'[plugins."io.containerd.runtime.v2.task"]\nshim_path = ["{folder}"]\n'
     try:
         daemon.start()
         output = run(ctr, "-a", daemon.address, "run", "--rm", "--runtime", f"io.containerd.{NAME}.v1", "--rootfs", rootfs, "mine", "echo", "hello")

@@ -90,7 +90,6 @@ int prepare(const Plan& plan) {
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::signal(SIGPIPE, SIG_DFL);
-  if (::setsid() < 0) return errno;
   if (!wanted.mounts.empty()) {
     if (::unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC) != 0) return errno;
     if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return errno;
@@ -194,6 +193,7 @@ berth::Result<Process> Process::make(const Wanted& wanted) {
   out.pid_ = ::fork();
   if (out.pid_ < 0) return errno_status(errno, "make a process");
   if (out.pid_ == 0) child(plan);
+  (void)::setpgid(out.pid_, out.pid_);  // each leads a group, before anybody can want to kill it
   return out;
 }
 
