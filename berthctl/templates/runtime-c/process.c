@@ -31,6 +31,7 @@ struct plan {
   char **targets;  /* of the mounts */
   char *devices[COUNT(kDevices)];
   int in, out, err, go, outcome;
+  int of_the_parent[2]; /* the other ends of these two, which must not outlive it */
 };
 
 static void close_fd(int *fd) {
@@ -95,6 +96,8 @@ static void child(const struct plan *plan) {
   int error = prepare(plan);
   char byte = 0;
   size_t i = 0;
+  (void)close(plan->of_the_parent[0]);
+  (void)close(plan->of_the_parent[1]);
   /* Made or not, it is held here: who made it hears of the error when it is to run. */
   if (read(plan->go, &byte, 1) != 1) _exit(0);
   if (error == 0 && (setgroups(0, NULL) != 0 || setgid(spec->gid) != 0 || setuid(spec->uid) != 0)) error = errno;
@@ -139,7 +142,7 @@ static int32_t open_all(struct plan *plan, struct process *process, struct failu
 }
 
 int32_t process_make(const struct spec *spec, struct process *out, struct failure *why) {
-  struct plan plan = {spec, NULL, NULL, {NULL}, -1, -1, -1, -1, -1};
+  struct plan plan = {spec, NULL, NULL, {NULL}, -1, -1, -1, -1, -1, {-1, -1}};
   struct process made = {-1, -1, -1, -1};
   int32_t code = open_all(&plan, &made, why);
   size_t i = 0;
@@ -147,6 +150,8 @@ int32_t process_make(const struct spec *spec, struct process *out, struct failur
   plan.targets = zeroed((spec->mount_count + 1) * sizeof *plan.targets);
   for (i = 0; i < spec->mount_count; ++i) plan.targets[i] = printed("%s%s", spec->root, spec->mounts[i].target);
   for (i = 0; i < COUNT(kDevices) && spec->mount_count > 0; ++i) plan.devices[i] = printed("%s/dev/%s", spec->root, kDevices[i].name);
+  plan.of_the_parent[0] = made.go;
+  plan.of_the_parent[1] = made.outcome;
   if (code == 0) {
     made.pid = fork();
     if (made.pid == 0) child(&plan);

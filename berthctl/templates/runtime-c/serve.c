@@ -93,10 +93,11 @@ static void drop_client(struct server *server, size_t index) {
 }
 
 static void take_ends(struct server *server) {
-  int status = 0;
-  pid_t pid = 0;
-  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-    service_ended(server->service, pid, (uint32_t)(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status)));
+  siginfo_t end;
+  /* Its pid is nobody else's until it has been waited for. */
+  for (end.si_pid = 0; waitid(P_ALL, 0, &end, WEXITED | WNOHANG | WNOWAIT) == 0 && end.si_pid > 0; end.si_pid = 0) {
+    service_ended(server->service, end.si_pid, (uint32_t)(end.si_code == CLD_EXITED ? end.si_status : 128 + end.si_status));
+    (void)waitpid(end.si_pid, NULL, 0);
   }
 }
 

@@ -226,8 +226,8 @@ static int32_t start(struct service *service, const void *message, struct caller
   }
   if (process_start(&task->process, why) != 0) {
     /* Its end is taken here: whoever hears of the failure may delete it. */
-    (void)waitpid(task->process.pid, NULL, 0);
     end(service, task, 127);
+    (void)waitpid(task->process.pid, NULL, 0);
     return why->code;
   }
   task->started = 1;

@@ -18,7 +18,7 @@ struct service;
 struct service *service_new(const char *ns, const char *id);
 /* Answers at once, or, for Wait, when the process has ended. */
 void service_call(struct service *service, const char *name, const char *method, ProtobufCBinaryData payload, struct caller caller);
-/* A child has ended: its code, or 128 and the signal. */
+/* A child has ended and is not waited for yet: its code, or 128 and the signal. */
 void service_ended(struct service *service, pid_t pid, uint32_t code);
 /* Nobody is there any more to be answered; before it is closed. */
 void service_forget(struct service *service, int fd);

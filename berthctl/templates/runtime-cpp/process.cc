@@ -81,6 +81,7 @@ struct Plan {
   std::vector<std::string> targets;   // of the mounts
   std::vector<std::string> devices;   // where those of kDevices go
   int in, out, err, go, outcome;
+  int others[2];  // ends of the parent, which must not outlive it
 };
 
 int prepare(const Plan& plan) {
@@ -110,6 +111,8 @@ int prepare(const Plan& plan) {
 
 [[noreturn]] void child(const Plan& plan) {
   int error = prepare(plan);
+  ::close(plan.others[0]);
+  ::close(plan.others[1]);
   // Made or not, it is held here: who made it hears of the error when it is to run.
   char byte = 0;
   if (::read(plan.go, &byte, 1) != 1) ::_exit(0);
@@ -185,7 +188,7 @@ berth::Result<Process> Process::make(const Wanted& wanted) {
   BERTH_ASSIGN_OR_RETURN(const UniqueFd stdout_fd, open_stream(wanted.out, O_RDWR));
   BERTH_ASSIGN_OR_RETURN(const UniqueFd stderr_fd, open_stream(wanted.err, O_RDWR));
   Plan plan{wanted, pointers(wanted.args), pointers(wanted.env), programs_of(wanted), {}, {},
-            in.get(), stdout_fd.get(), stderr_fd.get(), go_read.get(), outcome_write.get()};
+            in.get(), stdout_fd.get(), stderr_fd.get(), go_read.get(), outcome_write.get(), {out.go_.get(), out.outcome_.get()}};
   for (const MountPoint& mount : wanted.mounts) plan.targets.push_back(wanted.root + mount.target);
   if (!wanted.mounts.empty()) {
     for (const auto& device : kDevices) plan.devices.push_back(wanted.root + "/dev/" + device.name);
@@ -203,6 +206,12 @@ Status Process::start() {
   // Its end is closed by exec.
   if (::read(outcome_.get(), &error, sizeof error) == static_cast<ssize_t>(sizeof error)) return errno_status(error, "run the program");
   return {};
+}
+
+void wait_until_end(pid_t pid) {
+  siginfo_t ignored;
+  while (::waitid(P_PID, static_cast<id_t>(pid), &ignored, WEXITED | WNOWAIT) < 0 && errno == EINTR) {
+  }
 }
 
 uint32_t wait_for(pid_t pid) {

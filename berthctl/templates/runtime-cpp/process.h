@@ -49,6 +49,8 @@ class Process {
   berth::UniqueFd input_;
 };
 
+/// Until a child has ended; its pid is nobody else's until it is waited for, too.
+void wait_until_end(pid_t pid);
 /// Waits for the end of a child: its code, or 128 and the signal.
 uint32_t wait_for(pid_t pid);
 

@@ -145,9 +145,10 @@ berth::Result<std::string> Service::create(const api::CreateTaskRequest& request
 void Service::watch(const std::string& exec, const TaskPointer& task) {
   std::thread([this, exec, task] {
     const pid_t pid = task->process->pid();
-    const uint32_t code = wait_for(pid);
+    wait_until_end(pid);
     const std::lock_guard lock(mutex_);
     if (exec.empty()) (void)::kill(-pid, SIGKILL);  // what it leaves behind
+    const uint32_t code = wait_for(pid);
     task->ended = true;
     changed_.notify_all();
     task->code = code;
