@@ -3,7 +3,7 @@
 
 #include "containerd/types/runc/options/oci.pb.h"
 #include "runtime.h"
-#include "stray.h"
+#include "shim_names.h"
 
 namespace berth::runtime {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "launcher.h"
+#include "shim_names.h"
 
 namespace berth::runtime {
 

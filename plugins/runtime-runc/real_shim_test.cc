@@ -12,7 +12,7 @@ namespace berth::runtime {
 namespace {
 
 using namespace std::chrono_literals;
-using testing::Test;
+using ::testing::Test;
 
 std::string shim_folder() {
   const char* const set = std::getenv("BERTH_TEST_SHIM_PATH");

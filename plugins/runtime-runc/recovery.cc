@@ -5,7 +5,7 @@
 
 #include "process_record.h"
 #include "runtime.h"
-#include "stray.h"
+#include "shim_names.h"
 
 namespace berth::runtime {
 namespace {

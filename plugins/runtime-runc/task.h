@@ -11,9 +11,7 @@
 #include <vector>
 
 #include "containerd/types/task/task.pb.h"
-#include "launcher.h"
-#include "shim.h"
-#include "shim_log.h"
+#include "shim_names.h"
 
 namespace berth::runtime {
 

@@ -12,7 +12,7 @@ namespace berth::runtime {
 namespace {
 
 using namespace std::chrono_literals;
-using testing::Test;
+using ::testing::Test;
 
 // Serves the task service on a socket. Unset methods are answered with an empty message.
 class FakeShim {

@@ -4,7 +4,6 @@
 
 #include <berth/ttrpc/server.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <condition_variable>
 #include <filesystem>
@@ -16,38 +15,13 @@
 
 #include "containerd/events/task.pb.h"
 #include "containerd/services/ttrpc/events/v1/events.pb.h"
-#include "mounts.h"
 #include "tasks_service.h"
+#include "testing/folder.h"
 
 namespace berth::runtime {
 
-/// Whether it comes to hold within five seconds.
-inline bool eventually(const std::function<bool()>& holds) {
-  for (int i = 0; i < 500; ++i) {
-    if (holds()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  return false;
-}
-
-class TestFolder {
- public:
-  TestFolder() {
-    char path[] = "/tmp/berth-runtime-XXXXXX";
-    EXPECT_NE(::mkdtemp(path), nullptr);
-    path_ = path;
-  }
-  ~TestFolder() {
-    (void)unmount_below(path_);
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
-  std::string operator/(std::string_view name) const { return path_ + "/" + std::string(name); }
-
- private:
-  std::string path_;
-};
+using berth::testing::eventually;
+using berth::testing::TestFolder;
 
 class TestContainers final : public ContainerSource {
  public:

@@ -35,7 +35,7 @@ def check_plugin(folder, complain):
             if quote == "<" or name.startswith("berth/") or GENERATED.search(name):
                 continue
             own = (folder / name).is_file() or (path.parent / name).is_file()
-            of_sdk_tests = path.name.endswith("_test.cc") and name.startswith("testing/")
+            of_sdk_tests = (path.name.endswith("_test.cc") or path.name == "testing.h") and name.startswith("testing/")
             if not (own or of_sdk_tests or name.startswith("google/protobuf/")):
                 complain(path, number, f'a plugin includes only <system>, berth/, generated headers and its own; not "{name}"')
 

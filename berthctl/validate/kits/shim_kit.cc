@@ -149,13 +149,13 @@ void ShimKit::SetUp() {
       });
   ASSERT_TRUE(server.ok()) << server.status().to_string();
   server_ = std::move(*server);
-  runtime::LauncherSettings settings;
+  shim_client::LauncherSettings settings;
   settings.path = "/usr/sbin:/usr/bin:/sbin:/bin";
   settings.address = address;
   settings.ttrpc_address = address + ".ttrpc";
   settings.publish_binary = "/bin/true";
   settings.daemon_version = "0.0.0";
-  launcher_ = std::make_unique<runtime::ShimLauncher>(std::move(settings));
+  launcher_ = std::make_unique<shim_client::ShimLauncher>(std::move(settings));
 }
 
 void ShimKit::TearDown() {
@@ -211,14 +211,14 @@ ShimKit::Container* ShimKit::launch(const Wanted& wanted) {
         {"namespaces",
          json::array(
              {{{"type", "pid"}}, {{"type", "ipc"}}, {{"type", "uts"}}, {{"type", "mount"}}})}}}};
-  auto bundle = runtime::Bundle::create({directory_ + "/state", directory_ + "/root"},
-                                        {kNamespace, container->id}, spec.dump());
+  auto bundle = shim_client::Bundle::create({directory_ + "/state", directory_ + "/root"},
+                                            {kNamespace, container->id}, spec.dump());
   if (!bundle.ok()) {
     ADD_FAILURE() << bundle.status().to_string();
     return nullptr;
   }
-  container->bundle = std::make_unique<runtime::Bundle>(std::move(*bundle));
-  auto log = runtime::ShimLog::open(loop_, *container->bundle, [](std::string_view line) {
+  container->bundle = std::make_unique<shim_client::Bundle>(std::move(*bundle));
+  auto log = shim_client::ShimLog::open(loop_, *container->bundle, [](std::string_view line) {
     const std::string text = "[ shim     ] " + std::string(line) + "\n";
     (void)!::write(STDOUT_FILENO, text.data(), text.size());
   });
@@ -232,7 +232,7 @@ ShimKit::Container* ShimKit::launch(const Wanted& wanted) {
     return nullptr;
   }
   container->bootstrap = *started;
-  (void)runtime::write_bootstrap(*container->bundle, *started);
+  (void)shim_client::write_bootstrap(*container->bundle, *started);
   containers_.push_back(std::move(container));
   Container* const made = containers_.back().get();
   if (const Status connected = connect(made); !connected.ok()) {
@@ -243,9 +243,9 @@ ShimKit::Container* ShimKit::launch(const Wanted& wanted) {
 }
 
 Status ShimKit::connect(Container* container) {
-  BERTH_ASSIGN_OR_RETURN(container->shim,
-                         runtime::Shim::connect(loop_, {kNamespace, container->id},
-                                                container->bootstrap, runtime::ShimTimeouts{}));
+  BERTH_ASSIGN_OR_RETURN(container->shim, shim_client::Shim::connect(
+                                              loop_, {kNamespace, container->id},
+                                              container->bootstrap, shim_client::ShimTimeouts{}));
   shim_api::ConnectRequest request;
   shim_api::ConnectResponse response;
   request.set_id(container->id);
@@ -266,7 +266,7 @@ void ShimKit::dismiss(Container* container) {
   request.set_id(container->id);
   const Status asked = call(container, "Shutdown", request, &nothing);
   // It may be gone before its answer is.
-  EXPECT_TRUE(asked.ok() || runtime::is_closed(asked)) << asked.to_string();
+  EXPECT_TRUE(asked.ok() || shim_client::is_closed(asked)) << asked.to_string();
   const pid_t pid = container->shim_pid;
   EXPECT_TRUE(comes_true([&] { return ::kill(pid, 0) != 0; }))
       << "the shim does not end after Shutdown";

@@ -3,6 +3,7 @@
 // is started as berthd starts it.
 #pragma once
 
+#include <berth/shim_client.h>
 #include <berth/ttrpc/server.h>
 #include <gtest/gtest.h>
 
@@ -13,14 +14,11 @@
 #include <string>
 #include <vector>
 
-#include "launcher.h"
-#include "shim.h"
-#include "shim_log.h"
 #include "validate/under_test.h"
 
 namespace berth::ctl::validate {
 
-namespace shim_api = runtime::shim_api;
+namespace shim_api = shim_client::shim_api;
 
 /// Events of the shim as they came, a line each: "/tasks/exit ID status 7".
 class ShimEvents {
@@ -56,10 +54,10 @@ class ShimKit : public ::testing::Test {
   /// One container and, once it is started, its shim.
   struct Container {
     std::string id;
-    std::unique_ptr<runtime::Bundle> bundle;
-    std::unique_ptr<runtime::ShimLog> log;
-    runtime::Bootstrap bootstrap;
-    std::shared_ptr<runtime::Shim> shim;
+    std::unique_ptr<shim_client::Bundle> bundle;
+    std::unique_ptr<shim_client::ShimLog> log;
+    shim_client::Bootstrap bootstrap;
+    std::shared_ptr<shim_client::Shim> shim;
     pid_t shim_pid = 0;
     UniqueFd process;  // a pidfd of the first one, which must not outlive a shim that fails
     std::string rootfs;
@@ -96,7 +94,7 @@ class ShimKit : public ::testing::Test {
   Status call(Container* container, const char* method, const Request& request,
               Response* response) {
     doing(std::string("call ") + method);
-    return runtime::with_state_code(
+    return shim_client::with_state_code(
         container->shim->call(Context(), method, request, response, std::chrono::seconds(30)));
   }
   /// create, start, wait; expects that it ends with this code.
@@ -109,7 +107,7 @@ class ShimKit : public ::testing::Test {
   std::string directory_;
   std::shared_ptr<ttrpc::Loop> loop_;
   std::unique_ptr<ttrpc::Server> server_;
-  std::unique_ptr<runtime::ShimLauncher> launcher_;
+  std::unique_ptr<shim_client::ShimLauncher> launcher_;
   ShimEvents events_;
   std::vector<std::unique_ptr<Container>> containers_;
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <berth/context.h>
+#include <berth/shim_client/bootstrap.h>
 #include <berth/ttrpc/client.h>
 
 #include <atomic>
@@ -10,10 +11,9 @@
 #include <memory>
 #include <string>
 
-#include "bootstrap.h"
 #include "containerd/runtime/task/v2/shim.pb.h"
 
-namespace berth::runtime {
+namespace berth::shim_client {
 
 // Versions 2 and 3 of the task service have the same messages; only the service's name differs.
 namespace shim_api = containerd::task::v2;
@@ -142,4 +142,4 @@ inline bool is_closed(const Status& status) {
   return status.code() == Code::kUnavailable && status.message().starts_with("ttrpc: closed");
 }
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

@@ -1,5 +1,5 @@
-#include "launcher.h"
-
+#include <berth/shim_client/launcher.h>
+#include <berth/shim_client/program.h>
 #include <berth/ttrpc/loop.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,9 +9,8 @@
 
 #include "containerd/runtime/task/v2/shim.pb.h"
 #include "containerd/types/introspection.pb.h"
-#include "program.h"
 
-namespace berth::runtime {
+namespace berth::shim_client {
 namespace {
 
 constexpr int kKilled = 128;  // and the signal's number
@@ -233,4 +232,4 @@ Result<std::string> ShimLauncher::info(const std::string& binary,
   return std::move(outcome->output);
 }
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace berth::runtime {
+namespace berth::shim_client {
 
 /// Mount points at or below `directory` in the text of a mountinfo file (proc(5)), innermost last.
 std::vector<std::string> mounts_below(std::string_view mountinfo, std::string_view directory);
@@ -16,4 +16,4 @@ std::vector<std::string> mounts_below(std::string_view mountinfo, std::string_vi
 /// after a moment.
 Status unmount_below(const std::string& directory);
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <string>
 
-namespace berth::runtime {
+namespace berth::shim_client {
 
 /// Kills every process whose working directory is `bundle`, and which runs `program` unless that is
 /// empty; waits for their ends, and returns how many there were. The bundle is where shims are
@@ -13,4 +13,4 @@ namespace berth::runtime {
 /// Any thread.
 size_t kill_processes_in(const std::string& bundle, const std::string& program = {});
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

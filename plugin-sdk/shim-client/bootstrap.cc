@@ -1,5 +1,4 @@
-#include "bootstrap.h"
-
+#include <berth/shim_client/bootstrap.h>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/wire_format_lite.h>
@@ -7,7 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-namespace berth::runtime {
+namespace berth::shim_client {
 namespace {
 
 using google::protobuf::internal::WireFormatLite;
@@ -148,4 +147,4 @@ Status write_bootstrap(const Bundle& bundle, const Bootstrap& bootstrap) {
   return bundle.write("address", bootstrap.address, 0644);
 }
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

@@ -1,6 +1,5 @@
-#include "stray.h"
-
 #include <berth/fd.h>
+#include <berth/shim_client/stray.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -11,7 +10,7 @@
 #include <filesystem>
 #include <vector>
 
-namespace berth::runtime {
+namespace berth::shim_client {
 
 namespace {
 
@@ -60,4 +59,4 @@ size_t kill_processes_in(const std::string& bundle, const std::string& program) 
   return killed.size();
 }
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

@@ -1,8 +1,8 @@
-#include "shim.h"
+#include <berth/shim_client/shim.h>
 
 #include <fstream>
 
-namespace berth::runtime {
+namespace berth::shim_client {
 namespace {
 
 std::string in_words(std::chrono::nanoseconds time) {
@@ -127,4 +127,4 @@ bool Shim::downgrade() {
   return version_.compare_exchange_strong(expected, 2);
 }
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

@@ -1,6 +1,6 @@
-#include "bundle.h"
-
 #include <berth/fault.h>
+#include <berth/shim_client/bundle.h>
+#include <berth/shim_client/mounts.h>
 #include <berth/spawn.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -10,9 +10,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "mounts.h"
-
-namespace berth::runtime {
+namespace berth::shim_client {
 namespace {
 
 constexpr size_t kMaxIdentifier = 76;
@@ -170,4 +168,4 @@ Status Bundle::remove() const {
   return removed.ok() ? work_removed : removed;
 }
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

@@ -1,11 +1,11 @@
 // How a shim says where it serves, and how the bundle remembers it.
 #pragma once
 
+#include <berth/shim_client/bundle.h>
+
 #include <string>
 
-#include "bundle.h"
-
-namespace berth::runtime {
+namespace berth::shim_client {
 
 /// What a shim answers to `start`.
 struct Bootstrap {
@@ -43,4 +43,4 @@ Result<Bootstrap> read_bootstrap(const Bundle& bundle);
 /// Writes bootstrap.json, and "address" where the shim has not.
 Status write_bootstrap(const Bundle& bundle, const Bootstrap& bootstrap);
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

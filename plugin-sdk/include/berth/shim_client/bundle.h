@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace berth::runtime {
+namespace berth::shim_client {
 
 /// What a task is called.
 struct TaskKey {
@@ -71,4 +71,4 @@ Status remove_tree(const std::string& path);
 /// cannot be read.
 gid_t container_root_group(std::string_view spec);
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

@@ -1,13 +1,12 @@
-#include "shim_log.h"
-
 #include <berth/fd.h>
+#include <berth/shim_client/shim_log.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 
 #include <array>
 
-namespace berth::runtime {
+namespace berth::shim_client {
 namespace {
 
 constexpr size_t kMaxLine = 8 << 10;  // longer ones are cut into pieces
@@ -55,4 +54,4 @@ ShimLog::~ShimLog() {
   if (source_ != 0) loop_->remove(source_, reader_->fifo.get());
 }
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

@@ -1,5 +1,4 @@
-#include "program.h"
-
+#include <berth/shim_client/program.h>
 #include <berth/spawn.h>
 #include <berth/ttrpc/loop.h>
 #include <fcntl.h>
@@ -11,7 +10,7 @@
 #include <algorithm>
 #include <array>
 
-namespace berth::runtime {
+namespace berth::shim_client {
 namespace {
 
 constexpr size_t kMaxOutput = 1 << 20;
@@ -167,4 +166,4 @@ Result<ProgramOutcome> run_program(const Program& program, int64_t deadline_ns,
   return outcome;
 }
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

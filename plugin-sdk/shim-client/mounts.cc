@@ -1,5 +1,4 @@
-#include "mounts.h"
-
+#include <berth/shim_client/mounts.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -9,7 +8,7 @@
 #include <iterator>
 #include <thread>
 
-namespace berth::runtime {
+namespace berth::shim_client {
 namespace {
 
 // The kernel writes space, tab, newline and backslash as \ooo.
@@ -85,4 +84,4 @@ Status unmount_below(const std::string& directory) {
   return {};
 }
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

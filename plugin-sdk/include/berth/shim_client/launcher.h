@@ -2,6 +2,8 @@
 // one deleted.
 #pragma once
 
+#include <berth/shim_client/bootstrap.h>
+
 #include <chrono>
 #include <functional>
 #include <mutex>
@@ -9,9 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "bootstrap.h"
-
-namespace berth::runtime {
+namespace berth::shim_client {
 
 /// How a process ended.
 struct ExitStatus {
@@ -76,4 +76,4 @@ class ShimLauncher {
   mutable std::unordered_map<std::string, bool> wants_params_;
 };
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

@@ -1,20 +1,23 @@
-#include "launcher.h"
-
+#include <berth/fd.h>
+#include <berth/shim_client/launcher.h>
+#include <berth/shim_client/program.h>
+#include <berth/shim_client/stray.h>
+#include <berth/ttrpc/loop.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <fstream>
 #include <sstream>
 
 #include "containerd/runtime/task/v2/shim.pb.h"
-#include "program.h"
-#include "stray.h"
-#include "testing.h"
+#include "testing/folder.h"
 
-namespace berth::runtime {
+namespace berth::shim_client {
 namespace {
 
 using namespace std::chrono_literals;
+using berth::testing::TestFolder;
 
 int64_t soon(std::chrono::nanoseconds time) { return ttrpc::monotonic_ns() + time.count(); }
 
@@ -144,7 +147,7 @@ TEST(Stray, ProcessesInAFolderAreKilledAndNoOthers) {
   EXPECT_EQ(kill_processes_in(folder / "bundle-2"), 0u);
 }
 
-class Launcher : public testing::Test {
+class Launcher : public ::testing::Test {
  protected:
   Launcher() {
     settings.shim_path = {folder.path()};
@@ -279,4 +282,4 @@ TEST_F(Launcher, OldShimsCannotDescribeThemselves) {
 }
 
 }  // namespace
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

@@ -1,15 +1,14 @@
 // Copies what a shim logs into the daemon's log.
 #pragma once
 
+#include <berth/shim_client/bundle.h>
 #include <berth/ttrpc/loop.h>
 
 #include <functional>
 #include <memory>
 #include <string>
 
-#include "bundle.h"
-
-namespace berth::runtime {
+namespace berth::shim_client {
 
 /// The reading end of the fifo "log" of a bundle, until destroyed. Shims open the writing end and
 /// fail without a reader.
@@ -34,4 +33,4 @@ class ShimLog {
   ttrpc::Loop::Id source_ = 0;
 };
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client

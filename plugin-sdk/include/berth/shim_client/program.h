@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::runtime {
+namespace berth::shim_client {
 
 struct Program {
   std::string path;
@@ -31,4 +31,4 @@ struct ProgramOutcome {
 Result<ProgramOutcome> run_program(const Program& program, int64_t deadline_ns,
                                    const std::function<bool()>& cancelled = {});
 
-}  // namespace berth::runtime
+}  // namespace berth::shim_client
