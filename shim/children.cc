@@ -61,13 +61,7 @@ Result<pid_t> Children::spawn(const Command& command, Ended ended) {
   if (!command.directory.empty()) {
     ::posix_spawn_file_actions_addchdir_np(&settings.actions, command.directory.c_str());
   }
-  sigset_t none;
-  sigset_t all;
-  ::sigemptyset(&none);
-  ::sigfillset(&all);
-  ::posix_spawnattr_setsigmask(&settings.attributes, &none);
-  ::posix_spawnattr_setsigdefault(&settings.attributes, &all);
-  ::posix_spawnattr_setflags(&settings.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  settings.begin_afresh(SpawnSettings::Group::kOfTheParent);
   std::vector<std::string> arguments = {command.program};
   arguments.insert(arguments.end(), command.arguments.begin(), command.arguments.end());
   const auto argv = pointers(arguments);

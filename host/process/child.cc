@@ -28,14 +28,7 @@ std::string signal_name(int signal) {
 Result<Child> Child::spawn(const std::vector<std::string>& words, UniqueFd link) {
   SpawnSettings settings;
   ::posix_spawn_file_actions_adddup2(&settings.actions, link.get(), kLinkFd);
-  sigset_t none, all;
-  ::sigemptyset(&none);
-  ::sigfillset(&all);
-  ::posix_spawnattr_setsigmask(&settings.attributes, &none);
-  ::posix_spawnattr_setsigdefault(&settings.attributes, &all);
-  ::posix_spawnattr_setpgroup(&settings.attributes, 0);
-  ::posix_spawnattr_setflags(
-      &settings.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  settings.begin_afresh(SpawnSettings::Group::kOwn);
   const std::vector<char*> arguments = pointers(words);
   pid_t pid = -1;
   const int error = ::posix_spawn(&pid, words.front().c_str(), &settings.actions,

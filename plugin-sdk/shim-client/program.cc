@@ -27,15 +27,7 @@ Result<pid_t> spawn(const Program& program, int input, int output, int errors) {
   if (!program.directory.empty()) {
     ::posix_spawn_file_actions_addchdir_np(&settings.actions, program.directory.c_str());
   }
-  sigset_t none;
-  sigset_t all;
-  ::sigemptyset(&none);
-  ::sigfillset(&all);
-  ::posix_spawnattr_setsigmask(&settings.attributes, &none);
-  ::posix_spawnattr_setsigdefault(&settings.attributes, &all);
-  ::posix_spawnattr_setpgroup(&settings.attributes, 0);
-  ::posix_spawnattr_setflags(
-      &settings.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  settings.begin_afresh(SpawnSettings::Group::kOwn);
   std::vector<std::string> arguments = {program.path};
   arguments.insert(arguments.end(), program.arguments.begin(), program.arguments.end());
   const auto argv = pointers(arguments);

@@ -5,6 +5,7 @@
 #include <berth/status.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <unistd.h>
 
@@ -38,6 +39,23 @@ struct SpawnSettings {
   }
   SpawnSettings(const SpawnSettings&) = delete;
   SpawnSettings& operator=(const SpawnSettings&) = delete;
+
+  enum class Group { kOfTheParent, kOwn };
+  /// The program begins with no signal blocked and none ignored, whatever is so here; in a process
+  /// group that it leads when it has its own. Sets the flags of `attributes`.
+  void begin_afresh(Group group) {
+    sigset_t none;
+    sigset_t all;
+    ::sigemptyset(&none);
+    ::sigfillset(&all);
+    ::posix_spawnattr_setsigmask(&attributes, &none);
+    ::posix_spawnattr_setsigdefault(&attributes, &all);
+    ::posix_spawnattr_setpgroup(&attributes, 0);
+    const int flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                      (group == Group::kOwn ? POSIX_SPAWN_SETPGROUP : 0);
+    ::posix_spawnattr_setflags(&attributes, static_cast<short>(flags));
+  }
+
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
 };
