@@ -15,6 +15,8 @@
 #include <filesystem>
 #include <sstream>
 
+#include "validate/descendants.h"
+
 extern char** environ;
 
 namespace berth::ctl::validate {
@@ -26,7 +28,8 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kContentType = "io.containerd.content.v1";
 constexpr const char* kDifferType = "io.containerd.differ.v1";
 constexpr const char* kSnapshotterType = "io.containerd.snapshotter.v1";
-constexpr const char* kShim = "a shim";  // no type of plugins
+constexpr const char* kShim = "a shim";       // no type of plugins
+constexpr std::chrono::seconds kPatience{2};  // with what was killed
 constexpr size_t kMostOutput = 1U << 20;
 
 struct Kit {
@@ -267,6 +270,8 @@ CaseResult run_in_process_of_its_own(const Case& one, const ProcessOptions& opti
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
   posix_spawnattr_setpgroup(&attributes, 0);
+  adopt_orphans();
+  const std::set<pid_t> others = children();
   pid_t pid = -1;
   const auto began = Clock::now();
   const int error =
@@ -284,6 +289,7 @@ CaseResult run_in_process_of_its_own(const Case& one, const ProcessOptions& opti
   while (::waitpid(pid, &wait_status, 0) < 0 && errno == EINTR) {
   }
   ::kill(-pid, SIGKILL);  // what it may have left
+  (void)end_children(others, kPatience);
   out.seconds = std::chrono::duration<double>(Clock::now() - began).count();
   if (!closed) {
     out.verdict = Verdict::kHung;
@@ -291,6 +297,11 @@ CaseResult run_in_process_of_its_own(const Case& one, const ProcessOptions& opti
                  while_doing(out.output);
   } else {
     judge(wait_status, &out);
+  }
+  const bool cut_short = out.verdict == Verdict::kHung || out.verdict == Verdict::kCrashed;
+  if (cut_short && options.clean_up) {
+    options.clean_up(scratch);
+    (void)end_children(others, kPatience);
   }
   return out;
 }

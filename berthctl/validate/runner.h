@@ -4,6 +4,7 @@
 #include <berth/status.h>
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -43,10 +44,13 @@ bool matches(const std::string& filter, const Case& one);
 struct ProcessOptions {
   std::vector<std::string> arguments;  // of berthctl, without those that choose the case
   std::chrono::seconds timeout{60};
+  /// After a case that did not end by itself, and the end of its processes: what it left of other
+  /// things in the temporary directory that it had, and elsewhere.
+  std::function<void(const std::string& temporary)> clean_up;
 };
 
 /// Runs berthctl again for the one case, with a temporary directory of its own, and waits. What it
-/// has started is killed with it.
+/// has started is killed after it.
 CaseResult run_in_process_of_its_own(const Case& one, const ProcessOptions& options);
 
 std::string_view verdict_name(Verdict verdict);

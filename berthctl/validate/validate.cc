@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "manifest/manifest.h"
 #include "ops/logging.h"
+#include "validate/kits/shim_leftovers.h"
 #include "validate/runner.h"
 #include "validate/under_test.h"
 
@@ -138,6 +139,11 @@ std::vector<CaseResult> run_apart(const Options& options, const std::vector<Case
   process.timeout = std::chrono::seconds(options.timeout_s);
   process.arguments = {options.command, "validate", options.file, "--seed",
                        std::to_string(options.seed)};
+  if (options.command == "shim") {
+    process.clean_up = [&options](const std::string& temporary) {
+      validate::clean_up_after_shims(temporary, options.file);
+    };
+  }
   if (!options.config.empty()) {
     process.arguments.insert(process.arguments.end(), {"--config", options.config});
   }

@@ -4,12 +4,17 @@ in the same plugins without it.
 
 Usage: kits_test.py BERTHCTL TEST-PLUGINS SHIM
 """
+import contextlib
 import os
 import pathlib
 import re
+import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 BERTHCTL = sys.argv[1]
@@ -50,6 +55,77 @@ SHIMS = {
     "tells-nobody": ("export TTRPC_ADDRESS=/nowhere/at.all", "Shim.RunsAProcessToItsEnd"),
     "forgets-the-code": (f'case "$*" in *" delete") {SHIM} "$@" >/dev/null; exit 0;; esac', "Shim.DeleteCleansUpAfterAKilledShim"),
 }
+
+# A shim that stops in the middle of a case and answers nothing more: the sound one, which is sent SIGSTOP when something has come to be.
+# $SHIM, $FOLDER; $WHEN, a condition; $DELETE, a command in the place of "delete", or nothing.
+HANGING = r"""
+id=$8
+echo $id >> $FOLDER/ids
+find_shim() {
+  for process in /proc/[0-9]*; do
+    [ "$(readlink $process/cwd)" = "$PWD" ] && [ "$(readlink $process/exe)" = $SHIM ] && echo ${process#/proc/}
+  done
+}
+stop_when_it_is_time() {
+  until eval "$WHEN"; do sleep 0.02; done
+  kill -STOP $shim
+}
+case "$*" in
+*" start")
+  $SHIM "$@" > answer || exit 1
+  grep -ao 'unix://[^"]*' answer | sed 's|unix://||' >> $FOLDER/sockets
+  shim=$(find_shim)
+  stop_when_it_is_time > /dev/null 2>&1 &
+  cat answer
+  exit 0;;
+*" delete")
+  echo >> $FOLDER/deleted
+  $DELETE;;
+esac
+exec $SHIM "$@"
+"""
+RUNS = "grep -qs started processes"
+FROZEN = "grep -qs FROZEN /sys/fs/cgroup/freezer/berth-$id/freezer.state || grep -qs '^frozen 1' /sys/fs/cgroup/berth-$id/cgroup.events"
+HANGS = {
+    "while a container runs": (RUNS, "", "Shim.PausesAndResumes"),
+    "while a container is frozen": (FROZEN, "", "Shim.PausesAndResumes"),
+    "and when it is to clean up": (FROZEN, "exec sleep 1000", "Shim.PausesAndResumes"),
+}
+
+
+def running(id_):
+    """Processes of a shim for this container, and those of its cgroups."""
+    found = []
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            of_it = id_ in (process / "cmdline").read_text(errors="replace") or f"/berth-{id_}\n" in (process / "cgroup").read_text()
+        except OSError:
+            continue
+        if of_it:
+            found.append(process.name)
+    return found
+
+
+def end_all(folder):
+    """What a kit that fails this test leaves of the containers that are named in the folder."""
+    ids = [word for word in (folder / "ids").read_text().split() if word.startswith("kit-")]
+    for id_ in set(ids):
+        cgroups = list(pathlib.Path("/sys/fs/cgroup").glob(f"**/berth-{id_}"))
+        for process in running(id_):
+            os.kill(int(process), signal.SIGKILL)
+        for cgroup in cgroups:
+            for file, thawed in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+                if (cgroup / file).exists():
+                    (cgroup / file).write_text(thawed)
+        end = time.monotonic() + 10
+        for cgroup in cgroups:
+            while cgroup.exists() and time.monotonic() < end:
+                with contextlib.suppress(OSError):
+                    cgroup.rmdir()
+                time.sleep(0.01)
+        shutil.rmtree(f"/run/containerd/runc/berth-kit/{id_}", ignore_errors=True)
+    for socket in (folder / "sockets").read_text().split():
+        pathlib.Path(socket).unlink(missing_ok=True)
 
 
 def validate(kind, mistake, cases):
@@ -101,6 +177,40 @@ class Kits(unittest.TestCase):
                                       stderr=subprocess.STDOUT, text=True, timeout=100, check=False)
                 self.assertEqual(done.returncode, 1, done.stdout)
                 self.assertIn(f"FAILED   {case}", done.stdout)
+
+    @unittest.skipIf(os.geteuid() != 0, "containers need root")
+    def test_shims_that_hang_leave_nothing(self):
+        for when, (condition, delete, case) in HANGS.items():
+            with self.subTest(when=when), tempfile.TemporaryDirectory() as name:
+                folder = pathlib.Path(name)
+                temporary = folder / "tmp"
+                temporary.mkdir()
+                shim = folder / "containerd-shim-wrong-v1"
+                settings = {"SHIM": SHIM, "FOLDER": name, "WHEN": condition, "DELETE": delete}
+                lines = "".join(f"{key}={shlex.quote(value)}\n" for key, value in settings.items())
+                shim.write_text(f"#!/bin/sh\n{lines}{HANGING}", encoding="utf-8")
+                shim.chmod(0o755)
+                try:
+                    done = subprocess.run([BERTHCTL, "shim", "validate", str(shim), "--filter", case, "--timeout", "3"], timeout=100, check=False,
+                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ, TMPDIR=str(temporary)))
+                    self.assertIn(f"HUNG     {case}", done.stdout)
+                    self.nothing_is_left(folder, temporary, bool(delete))
+                finally:
+                    end_all(folder)
+
+    def nothing_is_left(self, folder, temporary, delete_hangs):
+        self.assertTrue((folder / "deleted").exists(), "the shim's program was not asked to clean up")
+        ids = {word for word in (folder / "ids").read_text().split() if word.startswith("kit-")}
+        self.assertEqual(len(ids), 1, ids)
+        for id_ in ids:
+            self.assertEqual(running(id_), [])
+            self.assertEqual(list(pathlib.Path("/sys/fs/cgroup").glob(f"**/berth-{id_}")), [])
+            # With a shim that does not clean up: which runtime it had, and where, only it knew.
+            self.assertEqual(os.path.exists(f"/run/containerd/runc/berth-kit/{id_}"), delete_hangs)
+        for socket in (folder / "sockets").read_text().split():
+            self.assertFalse(os.path.exists(socket), socket)
+        self.assertNotIn(str(folder), pathlib.Path("/proc/self/mountinfo").read_text())
+        self.assertEqual(list(temporary.iterdir()), [])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "testing/suite_files.h"
+#include "validate/descendants.h"
 #include "validate/kits/shim_kit.h"
 
 namespace berth::ctl::validate {
@@ -389,12 +390,12 @@ TEST_F(ShimKit, DeleteCleansUpAfterAKilledShim) {
   ASSERT_TRUE(create(container, {}, &pid).ok());
   ASSERT_TRUE(start(container).ok());
   ASSERT_EQ(::kill(container->shim_pid, SIGKILL), 0);
-  ASSERT_TRUE(comes_true([&] { return ::kill(container->shim_pid, 0) != 0; }));
+  ASSERT_TRUE(comes_true([&] { return is_gone(container->shim_pid); }));
   doing("run " + subject().file + " delete");
   const auto deleted = launcher_->remove(*container->bundle, subject().file);
   ASSERT_TRUE(deleted.ok()) << deleted.status().to_string();
   EXPECT_EQ(deleted->status, 137U);
-  EXPECT_TRUE(comes_true([&] { return ::kill(static_cast<pid_t>(pid), 0) != 0; }))
+  EXPECT_TRUE(comes_true([&] { return is_gone(static_cast<pid_t>(pid)); }))
       << "the container's process goes on";
   container->dismissed = true;
 }

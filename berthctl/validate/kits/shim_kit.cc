@@ -16,14 +16,15 @@
 #include "containerd/events/task.pb.h"
 #include "containerd/services/ttrpc/events/v1/events.pb.h"
 #include "testing/suite_files.h"
+#include "validate/descendants.h"
 #include "validate/kits/mounts_below.h"
+#include "validate/kits/shim_leftovers.h"
 
 namespace berth::ctl::validate {
 
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kNamespace = "berth-kit";
 constexpr const char* kEvents = "containerd.services.events.ttrpc.v1.Events";
 
 nlohmann::json process_of(const Wanted& wanted) {
@@ -121,6 +122,7 @@ std::string FifoReader::read(size_t size) {
 void ShimKit::SetUp() {
   if (::geteuid() != 0) GTEST_SKIP() << "containers need root";
   if (::access("/bin/busybox", X_OK) != 0) GTEST_SKIP() << "/bin/busybox is missing";
+  adopt_orphans();  // so that nobody else is waited for to take the end of a shim
   // What a shim mounts ends with this process and the shim.
   if (::unshare(CLONE_NEWNS) != 0 ||
       ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
@@ -132,8 +134,7 @@ void ShimKit::SetUp() {
   auto loop = ttrpc::Loop::start();
   ASSERT_TRUE(loop.ok()) << loop.status().to_string();
   loop_ = std::move(*loop);
-  const std::string address = directory_ + "/berthd.sock";
-  auto listening = ttrpc::listen_unix(address + ".ttrpc", 0600);
+  auto listening = ttrpc::listen_unix(launcher_settings_in(directory_).ttrpc_address, 0600);
   ASSERT_TRUE(listening.ok()) << listening.status().to_string();
   auto server = ttrpc::Server::serve(
       loop_, std::move(*listening),
@@ -149,13 +150,7 @@ void ShimKit::SetUp() {
       });
   ASSERT_TRUE(server.ok()) << server.status().to_string();
   server_ = std::move(*server);
-  shim_client::LauncherSettings settings;
-  settings.path = "/usr/sbin:/usr/bin:/sbin:/bin";
-  settings.address = address;
-  settings.ttrpc_address = address + ".ttrpc";
-  settings.publish_binary = "/bin/true";
-  settings.daemon_version = "0.0.0";
-  launcher_ = std::make_unique<shim_client::ShimLauncher>(std::move(settings));
+  launcher_ = std::make_unique<shim_client::ShimLauncher>(launcher_settings_in(directory_));
 }
 
 void ShimKit::TearDown() {
@@ -164,16 +159,20 @@ void ShimKit::TearDown() {
     container->shim.reset();
     // As a daemon does with what a dead shim has left; the shim itself is killed first.
     if (container->shim_pid > 0) ::kill(container->shim_pid, SIGKILL);
-    comes_true([&] { return container->shim_pid <= 0 || ::kill(container->shim_pid, 0) != 0; });
+    comes_true([&] { return container->shim_pid <= 0 || is_gone(container->shim_pid); });
     (void)launcher_->remove(*container->bundle, subject().file);
     for (const pid_t pid : processes_of(container->id)) ::kill(pid, SIGKILL);
     if (container->process) {
       (void)::syscall(SYS_pidfd_send_signal, container->process.get(), SIGKILL, nullptr, 0);
     }
+    remove_cgroups_of(container->id);
   }
   for (const auto& container : containers_) {
     EXPECT_TRUE(comes_true([&] { return processes_of(container->id).empty(); }))
         << processes_of(container->id).size() << " processes of " << container->id << " are left";
+    (void)comes_true([&] { return cgroups_of(container->id).empty(); });
+    EXPECT_EQ(cgroups_of(container->id), std::vector<std::string>()) << "cgroups are left";
+    remove_cgroups_of(container->id);
     container->log.reset();
     const Status removed = container->bundle->remove();
     EXPECT_TRUE(removed.ok()) << removed.to_string();
@@ -207,12 +206,12 @@ ShimKit::Container* ShimKit::launch(const Wanted& wanted) {
                                {"source", "devpts"},
                                {"options", {"newinstance", "ptmxmode=0666", "mode=0620"}}}})},
       {"linux",
-       {{"cgroupsPath", "/berth-" + container->id},
+       {{"cgroupsPath", cgroup_of(container->id)},
         {"namespaces",
          json::array(
              {{{"type", "pid"}}, {{"type", "ipc"}}, {{"type", "uts"}}, {{"type", "mount"}}})}}}};
-  auto bundle = shim_client::Bundle::create({directory_ + "/state", directory_ + "/root"},
-                                            {kNamespace, container->id}, spec.dump());
+  auto bundle = shim_client::Bundle::create(roots_in(directory_), {kShimNamespace, container->id},
+                                            spec.dump());
   if (!bundle.ok()) {
     ADD_FAILURE() << bundle.status().to_string();
     return nullptr;
@@ -244,7 +243,7 @@ ShimKit::Container* ShimKit::launch(const Wanted& wanted) {
 
 Status ShimKit::connect(Container* container) {
   BERTH_ASSIGN_OR_RETURN(container->shim, shim_client::Shim::connect(
-                                              loop_, {kNamespace, container->id},
+                                              loop_, {kShimNamespace, container->id},
                                               container->bootstrap, shim_client::ShimTimeouts{}));
   shim_api::ConnectRequest request;
   shim_api::ConnectResponse response;
@@ -268,9 +267,8 @@ void ShimKit::dismiss(Container* container) {
   // It may be gone before its answer is.
   EXPECT_TRUE(asked.ok() || shim_client::is_closed(asked)) << asked.to_string();
   const pid_t pid = container->shim_pid;
-  EXPECT_TRUE(comes_true([&] { return ::kill(pid, 0) != 0; }))
-      << "the shim does not end after Shutdown";
-  container->dismissed = ::kill(pid, 0) != 0;
+  EXPECT_TRUE(comes_true([&] { return is_gone(pid); })) << "the shim does not end after Shutdown";
+  container->dismissed = is_gone(pid);
   if (container->dismissed) {
     // The daemon does it after every shim.
     (void)launcher_->remove(*container->bundle, subject().file);
