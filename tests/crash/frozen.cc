@@ -42,9 +42,11 @@ void Rounds::orphan_start() {
   const auto exists = [&] {
     return std::filesystem::exists(daemon_->fault_folder() + "/" + point);
   };
+  armed_ = false;
   std::thread killer([&] {
     const auto end = Clock::now() + std::chrono::seconds(20);
-    while (!exists() && Clock::now() < end) std::this_thread::sleep_for(milliseconds(1));
+    // Not for the file: it may be taken before anybody has seen it.
+    while (!armed_ && Clock::now() < end) std::this_thread::sleep_for(milliseconds(1));
     while (exists() && Clock::now() < end) std::this_thread::sleep_for(milliseconds(1));
     daemon_->kill();
   });

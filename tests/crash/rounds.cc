@@ -96,6 +96,7 @@ void Rounds::run(const std::vector<Armed>& points, Victim victim) {
   // Some are on their way by now, at different steps.
   std::this_thread::sleep_for(milliseconds(random_() % 250));
   arm(daemon_->fault_folder(), points);
+  armed_ = true;
   if (victim != Victim::kNobody) kill_one(victim);
   for (std::thread& thread : threads) thread.join();
 

@@ -1,6 +1,7 @@
 // Rounds: containers under way, something is killed, and afterwards all is as if nothing had been.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <random>
@@ -80,6 +81,7 @@ class Rounds {
   std::vector<uint32_t> witness_pids_;
   std::set<std::string> traces_before_;
   bool forgiven_ = false;
+  std::atomic<bool> armed_ = false;  // the points of the round under way
   Counts counts_;
 };
 
