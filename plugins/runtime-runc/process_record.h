@@ -1,14 +1,17 @@
 // What a shim wrote down of its container's processes, for when it is gone.
 #pragma once
 
+#include <berth/shim_client/launcher.h>
+
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "shim_names.h"
-
 namespace berth::runtime {
+
+using shim_client::Bundle;
+using shim_client::ExitStatus;
 
 struct ProcessRecord {
   struct Process {
