@@ -219,6 +219,10 @@ std::string process_text(const pb::Process& process) {
                 static_cast<double>(process.resident_bytes()) / (1 << 20),
                 static_cast<double>(process.cpu_ns()) / 1e9);
   text += figures + std::to_string(process.restarts()) + " restarts";
+  if (process.memory_max() != 0) {
+    text += ", a memory_max of " + std::to_string(process.memory_max()) + " bytes seen to by " +
+            process.memory_held_by();
+  }
   if (!process.last_end().empty()) text += "; the last time " + process.last_end();
   return text;
 }
@@ -228,7 +232,9 @@ ordered_json process_json(const pb::Process& process) {
           {"restarts", process.restarts()},
           {"last_end", process.last_end()},
           {"resident_bytes", process.resident_bytes()},
-          {"cpu_ns", process.cpu_ns()}};
+          {"cpu_ns", process.cpu_ns()},
+          {"memory_max", process.memory_max()},
+          {"memory_held_by", process.memory_held_by()}};
 }
 
 struct Options {

@@ -219,9 +219,10 @@ class Daemon {
   Status refuse_failed_when_strict() const {
     if (!options_.strict) return {};
     for (const lifecycle::PluginView& view : plugins_.views()) {
-      if (view.node.state != graph::State::kFailed) continue;
-      return failed_precondition("start with --strict: plugin " + view.node.uri() +
-                                 " does not run: " + view.node.reason);
+      if (view.node.state != graph::State::kFailed && view.first_failure.ok()) continue;
+      return failed_precondition(
+          "start with --strict: plugin " + view.node.uri() + " does not run: " +
+          (view.first_failure.ok() ? view.node.reason : view.first_failure.message()));
     }
     return {};
   }
@@ -238,9 +239,11 @@ class Daemon {
       spdlog::error("SIGHUP: {}; the log level stays", fresh.status().message());
       return;
     }
-    const Status set = ops::configure_log(fresh->values().log_level, fresh->values().log_format);
+    const config::Values& values = fresh->values();
+    const Status set = ops::configure_log(values.log_level, values.log_format);
     if (set.ok()) {
-      spdlog::info("SIGHUP: log level is {}", fresh->values().log_level);
+      plugins_.set_log({values.log_level, values.log_format});
+      spdlog::info("SIGHUP: log level is {}", values.log_level);
     } else {
       spdlog::error("SIGHUP: {}; the log level stays", set.message());
     }

@@ -113,6 +113,8 @@ class LinkedPlugin {
       done = set_up(frame);
     } else if (frame.header.type == FrameType::kStep) {
       done = take_step(frame);
+    } else if (frame.header.type == FrameType::kLogLevel) {
+      done = set_log(frame);
     } else {
       done = data_loss("berthd sent a frame that only a plugin's process sends");
     }
@@ -121,7 +123,7 @@ class LinkedPlugin {
 
   Status set_up(const link::Frame& frame) {
     BERTH_ASSIGN_OR_RETURN(link::Settings settings, link::decode_settings(frame.bytes()));
-    BERTH_RETURN_IF_ERROR(ops::configure_log(settings.log_level, settings.log_format));
+    BERTH_RETURN_IF_ERROR(ops::configure_log(settings.log.level, settings.log.format));
     ops::send_log_to([link = link_](uint32_t level, std::string_view text) {
       // Not when the daemon does not read: the lines would fill this process's memory.
       if (link->backlog() > kLogBacklog) {
@@ -142,6 +144,11 @@ class LinkedPlugin {
     instance_ = new abi::Instance(*plugin_, std::move(settings.instance), host);
     link_->offer({&instance_->target()});
     return {};
+  }
+
+  static Status set_log(const link::Frame& frame) {
+    BERTH_ASSIGN_OR_RETURN(const link::LogSettings log, link::decode_log_settings(frame.bytes()));
+    return ops::configure_log(log.level, log.format);
   }
 
   /// The same plugin is one target, whatever requirements it is bound to.

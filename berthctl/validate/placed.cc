@@ -48,7 +48,7 @@ class InProcess final : public PlacedPlugin {
     process::ProcessOptions options;
     BERTH_ASSIGN_OR_RETURN(options.program, process::program_beside_this());
     options.file = subject().file;
-    options.log_level = "warn";
+    options.log.level = "warn";
     abi::InstanceSettings settings;
     settings.type = plugin.type;
     settings.id = plugin.id;
@@ -58,7 +58,10 @@ class InProcess final : public PlacedPlugin {
     auto* placed = new process::ProcessPlugin(std::move(options), std::move(settings), host);
     for (const auto& step : {&abi::Placed::probe, &abi::Placed::init, &abi::Placed::start}) {
       const abi::Placed::Step done = (placed->*step)();
-      if (done.outcome != abi::Placed::Outcome::kOk) return done.status;
+      if (done.outcome != abi::Placed::Outcome::kOk) {
+        if (placed->goes_on()) placed->stop(monotonic_now() + kStopNanoseconds);
+        return done.status;
+      }
       if (step == &abi::Placed::init) placed->ready();
     }
     return std::unique_ptr<PlacedPlugin>(new InProcess(placed));

@@ -66,6 +66,8 @@ void describe(const lifecycle::PluginView& view, const std::map<size_t, std::str
     process->set_last_end(view.process->last_end);
     process->set_resident_bytes(view.process->usage.resident_bytes);
     process->set_cpu_ns(view.process->usage.cpu_nanoseconds);
+    process->set_memory_max(view.process->memory_max);
+    process->set_memory_held_by(view.process->memory_held_by);
   }
   if (view.target == nullptr) return;
   uint64_t calls = 0;

@@ -561,7 +561,11 @@ void Call::stop_deadline() {
 }
 
 void Call::deadline_passed() {
-  end(deadline_exceeded("call of " + describe() + ": deadline exceeded"));
+  const double seconds = static_cast<double>(settings_.deadline - began_) / 1e9;
+  end(deadline_exceeded(fmt::format(
+      "call of {}: deadline exceeded after {:.3g} s; what was asked for may still be done: "
+      "look, and ask again with more time. `berthctl plugin why {}` says how the plugin is",
+      describe(), seconds, target().identity().uri)));
   const std::lock_guard lock(mutex_);
   if (server_done_ || !dispatched_) return;
   timer_ = timers().add(monotonic_now() + kWatchdogGrace, [call = CallRef::share(this)] {

@@ -108,6 +108,16 @@ void PluginSet::failed(size_t index, std::string_view where, const abi::Placed::
   }
 }
 
+void PluginSet::late(size_t index, std::string_view where, const Status& why,
+                     abi::Placed* instance) {
+  const std::lock_guard lock(mutex_);
+  spdlog::error("{} failed in {}: {}; what needs it starts without it, and berthd tries again",
+                graph_.nodes[index].uri(), where, why.message());
+  running_[index].instance = instance;
+  running_[index].target = &instance->target();
+  running_[index].first_failure = why;
+}
+
 abi::InstanceSettings PluginSet::settings_for(size_t index) const {
   const graph::Node& node = graph_.nodes[index];
   abi::InstanceSettings settings;
@@ -135,9 +145,12 @@ Result<abi::Placed*> PluginSet::place(size_t index) {
   process::ProcessOptions options;
   options.program = std::move(program);
   options.file = node.file;
-  options.log_level = config_.values().log_level;
-  options.log_format = config_.values().log_format;
+  options.log = {config_.values().log_level, config_.values().log_format};
   options.memory_max = placement.memory_max;
+  if (!node.plugin.needs_binaries.empty()) {
+    options.only_measured = "a cgroup would also hold the programs that it starts (" +
+                            joined(node.plugin.needs_binaries) + ")";
+  }
   options.hang_timeout = placement.hang_timeout;
   options.start_timeout = placement.start_timeout;
   auto* plugin = new process::ProcessPlugin(std::move(options), settings_for(index), host_);
@@ -173,7 +186,11 @@ Status PluginSet::start_node(size_t index) {
     const bus::CurrentPlugin current(uri, name);
     const abi::Placed::Step result = (instance->*step)();
     if (result.outcome != Outcome::kOk) {
-      failed(index, name, result);
+      if (running_[index].process != nullptr && running_[index].process->goes_on()) {
+        late(index, name, result.status, instance);
+      } else {
+        failed(index, name, result);
+      }
       return result.status;
     }
     // Calls can reach a plugin once it has an instance: its own start may already make others call
@@ -209,13 +226,21 @@ Status PluginSet::start() {
   }
   for (size_t i = 0; i < graph_.nodes.size(); ++i) {
     const graph::Node& node = graph_.nodes[i];
-    if (node.state == graph::State::kOk) (void)start_node(i);  // reported by failed()
-    if (node.state != graph::State::kOk &&
-        named_in(config_.values().required_plugins, node.plugin)) {
-      return failed_precondition("required plugin " + node.uri() + " does not run: " + node.reason);
-    }
+    Status started;
+    if (node.state == graph::State::kOk) started = start_node(i);  // reported by failed(), late()
+    if (!named_in(config_.values().required_plugins, node.plugin)) continue;
+    const std::string refused = "required plugin " + node.uri() + " does not run: ";
+    if (node.state != graph::State::kOk) return failed_precondition(refused + node.reason);
+    if (!started.ok()) return failed_precondition(refused + started.message());
   }
   return {};
+}
+
+void PluginSet::set_log(const link::LogSettings& log) {
+  const std::lock_guard lock(mutex_);
+  for (const Running& running : running_) {
+    if (running.process != nullptr) running.process->set_log(log);
+  }
 }
 
 void PluginSet::stop(int64_t deadline) {
@@ -247,6 +272,7 @@ std::vector<PluginView> PluginSet::views() const {
     }
     view.target = running_[i].target;
     view.failure = running_[i].failure;
+    view.first_failure = running_[i].first_failure;
     view.config_json = running_[i].config_json;
     view.start_nanoseconds = running_[i].start_nanoseconds;
     if (running_[i].process != nullptr) view.process = running_[i].process->facts();

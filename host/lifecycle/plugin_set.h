@@ -31,6 +31,7 @@ struct PluginView {
   std::map<std::string, std::vector<std::string>> candidate_uris;
   const bus::Target* target = nullptr;  // nullptr when it never ran
   Status failure;                       // of probe, init or start
+  Status first_failure;                 // the same of one that is started again in the background
   std::string config_json;
   int64_t start_nanoseconds = 0;
   std::optional<process::ProcessFacts> process;  // of one that runs in a process of its own
@@ -51,6 +52,8 @@ class PluginSet {
   /// Loads and starts everything in order: probe, init, start, ready. Not OK only when a required
   /// plugin failed.
   Status start();
+  /// The log's settings, told to the plugins that have processes of their own.
+  void set_log(const link::LogSettings& log);
   /// Stops everything that runs, dependants first.
   void stop(int64_t deadline);
 
@@ -67,14 +70,16 @@ class PluginSet {
  private:
   struct Running {
     abi::Placed* instance = nullptr;  // never deleted (ABI rule 11); nullptr for built-ins
-    const process::ProcessPlugin* process = nullptr;  // the same, when it has one of its own
+    process::ProcessPlugin* process = nullptr;  // the same, when it has one of its own
     bus::Target* target = nullptr;
-    Status failure;
+    Status failure, first_failure;  // as in PluginView
     std::string config_json = "{}";
     int64_t start_nanoseconds = 0;
   };
 
   Status start_node(size_t index);
+  /// Its first start failed, and is tried again: until then it takes no calls.
+  void late(size_t index, std::string_view where, const Status& why, abi::Placed* instance);
   abi::InstanceSettings settings_for(size_t index) const;
   /// In this process or in one of its own, as the configuration has it.
   Result<abi::Placed*> place(size_t index);

@@ -57,7 +57,7 @@ std::string encode(const Settings& settings) {
   out.text(host.version);
   const abi::InstanceSettings& one = settings.instance;
   out.text(one.type).text(one.id).text(one.entry_id).text(one.capabilities).text(one.config_json);
-  out.text(settings.log_level).text(settings.log_format);
+  out.text(settings.log.level).text(settings.log.format);
   out.number(static_cast<uint32_t>(settings.bindings.size()));
   for (const auto& [name, targets] : settings.bindings) {
     out.text(name).number(static_cast<uint32_t>(targets.size()));
@@ -77,7 +77,7 @@ Result<Settings> decode_settings(std::string_view payload) {
   abi::InstanceSettings& one = out.instance;
   for (std::string* text : {&host.root, &host.state, &host.address, &host.ttrpc_address,
                             &host.version, &one.type, &one.id, &one.entry_id, &one.capabilities,
-                            &one.config_json, &out.log_level, &out.log_format}) {
+                            &one.config_json, &out.log.level, &out.log.format}) {
     *text = in.text();
   }
   const uint32_t names = in.count(8);
@@ -94,6 +94,17 @@ Result<Settings> decode_settings(std::string_view payload) {
     }
   }
   return whole(in, std::move(out), "settings");
+}
+
+std::string encode(const LogSettings& log) {
+  return Encoder().text(log.level).text(log.format).bytes();
+}
+
+Result<LogSettings> decode_log_settings(std::string_view payload) {
+  Decoder in(payload);
+  LogSettings log{std::string(in.text()), {}};
+  log.format = in.text();
+  return whole(in, std::move(log), "settings of the log");
 }
 
 std::string_view name_of(StepName step) {

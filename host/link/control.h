@@ -15,7 +15,7 @@ namespace berth::link {
 
 /// Both programs must have the same: they are of one package, but either may have been started
 /// before an upgrade.
-inline constexpr uint32_t kVersion = 1;
+inline constexpr uint32_t kVersion = 2;
 
 /// kLoaded.
 struct Loaded {
@@ -31,11 +31,18 @@ struct OfferedTarget {
   bus::Target::Identity identity;
   std::vector<ServiceFacts> services;
 };
+/// kLogLevel, and part of kSettings.
+struct LogSettings {
+  std::string level, format;  // as the configuration has them
+};
+std::string encode(const LogSettings& log);
+Result<LogSettings> decode_log_settings(std::string_view payload);
+
 /// kSettings: what the process makes its instance from.
 struct Settings {
   abi::HostFacts host;
   abi::InstanceSettings instance;  // without bindings
-  std::string log_level, log_format;
+  LogSettings log;
   std::map<std::string, std::vector<OfferedTarget>> bindings;
 };
 std::string encode(const Settings& settings);

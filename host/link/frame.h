@@ -33,7 +33,8 @@ enum class FrameType : uint8_t {
   kOutcome,    // process to host, of load or a step
   kLog,        // process to host
   kUnhealthy,  // process to host
-  kLast = kUnhealthy,
+  kLogLevel,   // host to process: the log's settings have changed
+  kLast = kLogLevel,
 };
 
 enum FrameFlags : uint8_t {

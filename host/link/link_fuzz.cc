@@ -48,6 +48,7 @@ void decode(const Frame& frame) {
   (void)decode_step(bytes);
   (void)decode_outcome(bytes);
   (void)decode_log(bytes);
+  (void)decode_log_settings(bytes);
 }
 
 std::string frames_of(std::string_view input) {

@@ -46,9 +46,9 @@ ProcessPlugin::ProcessPlugin(ProcessOptions options, abi::InstanceSettings setti
       host_(host),
       uri_(settings_.type + "." + settings_.id),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  link::Settings told{host_, settings_, options_.log_level, options_.log_format, {}};
+  told_ = {host_, settings_, options_.log, {}};
   for (const auto& [name, targets] : settings_.bindings) {
-    auto& offered = told.bindings[name];
+    auto& offered = told_.bindings[name];
     for (bus::Target* target : targets) {
       const auto known = std::find(offered_.begin(), offered_.end(), target);
       const auto number = static_cast<uint32_t>(known - offered_.begin());
@@ -56,24 +56,30 @@ ProcessPlugin::ProcessPlugin(ProcessOptions options, abi::InstanceSettings setti
       offered.push_back({number, target->identity(), link::services_of(*target)});
     }
   }
-  settings_payload_ = link::encode(told);
   supervisor_ = std::thread([this] { supervise(); });
 }
 
 // -- first start ----------------------------------------------------------------------------------
 
-ProcessPlugin::Step ProcessPlugin::on_supervisor(std::function<Step()> task) {
+ProcessPlugin::Step ProcessPlugin::on_supervisor(link::StepName step, std::function<Step()> task) {
   std::optional<Step> result;
   std::unique_lock lock(mutex_);
   tasks_.emplace_back([&] {
-    Step step = task();
+    Step outcome = task();
     const std::lock_guard inner(mutex_);
-    result = std::move(step);
+    // What could not be loaded has no target that others could be connected to.
+    if (outcome.outcome == Outcome::kFailed && target_ != nullptr && !stop_asked_) {
+      last_end_ = "its first start failed in its " + std::string(link::name_of(step)) + ": " +
+                  outcome.status.message();
+      target_->refuse(last_end_ + "; berthd starts it again");
+      goes_on_ = started_ = true;
+    }
+    result = std::move(outcome);
     changed_.notify_all();
   });
   changed_.notify_all();
   changed_.wait(lock, [&] { return result.has_value(); });
-  if (result->outcome != Outcome::kOk) {
+  if (result->outcome != Outcome::kOk && !goes_on_) {
     over_ = true;  // nothing is supervised that never ran
     changed_.notify_all();
     lock.unlock();
@@ -95,7 +101,7 @@ ProcessPlugin::Step ProcessPlugin::first_step(link::StepName step) {
 
 // All of it on the supervisor's thread: the kernel ends the process with the thread that began it.
 ProcessPlugin::Step ProcessPlugin::probe() {
-  return on_supervisor([this]() -> Step {
+  return on_supervisor(link::StepName::kProbe, [this]() -> Step {
     auto life = spawn();
     if (!life.ok()) return {Outcome::kFailed, life.status()};
     if (Step loaded = load(*life); loaded.outcome != Outcome::kOk) {
@@ -107,16 +113,30 @@ ProcessPlugin::Step ProcessPlugin::probe() {
 }
 
 ProcessPlugin::Step ProcessPlugin::init() {
-  return on_supervisor([this] { return first_step(link::StepName::kInit); });
+  return on_supervisor(link::StepName::kInit, [this] { return first_step(link::StepName::kInit); });
 }
 
 ProcessPlugin::Step ProcessPlugin::start() {
-  return on_supervisor([this] {
+  return on_supervisor(link::StepName::kStart, [this] {
     Step step = first_step(link::StepName::kStart);
     const std::lock_guard lock(mutex_);
     started_ = step.outcome == Outcome::kOk;
     return step;
   });
+}
+
+bool ProcessPlugin::goes_on() const {
+  const std::lock_guard lock(mutex_);
+  return goes_on_;
+}
+
+void ProcessPlugin::set_log(const link::LogSettings& log) {
+  const std::lock_guard lock(mutex_);
+  told_.log = log;
+  // One that has no settings yet gets them with this in them.
+  if (life_ != nullptr && life_->link != nullptr) {
+    life_->link->send(link::FrameType::kLogLevel, link::encode(log));
+  }
 }
 
 // -- one life -------------------------------------------------------------------------------------
@@ -135,6 +155,7 @@ Result<std::shared_ptr<ProcessPlugin::Life>> ProcessPlugin::spawn() {
            "--link", std::to_string(Child::kLinkFd), "--parent", std::to_string(::getpid())},
           UniqueFd(ends[1])));
   auto life = std::make_shared<Life>(std::move(child));
+  hold_memory(life.get());
   link::Link::Hooks hooks;
   hooks.control = [this, life](link::Frame frame) {
     return take_control(life.get(), std::move(frame));
@@ -148,6 +169,25 @@ Result<std::shared_ptr<ProcessPlugin::Life>> ProcessPlugin::spawn() {
   }
   life->link->start();
   return life;
+}
+
+/// What it needs before this is the program's, and a few pages.
+void ProcessPlugin::hold_memory(Life* life) {
+  if (options_.memory_max == 0) return;
+  Status held = failed_precondition(options_.only_measured);
+  if (options_.only_measured.empty()) {
+    auto made = MemoryCgroup::make(uri_, options_.memory_max);
+    held = made.ok() ? made->add(life->child.pid()) : made.status();
+    if (held.ok()) life->cgroup.emplace(*std::move(made));
+  }
+  std::string by = held.ok() ? "the kernel, by a cgroup"
+                             : "berthd, which looks five times a second: " + held.message();
+  const std::lock_guard lock(mutex_);
+  if (by != memory_held_by_) {
+    spdlog::info("{} is held to memory_max by {}", uri_,
+                 held.ok() ? by + ", " + life->cgroup->folder() : by);
+  }
+  memory_held_by_ = std::move(by);
 }
 
 ProcessPlugin::Step ProcessPlugin::load(const std::shared_ptr<Life>& life) {
@@ -180,7 +220,8 @@ ProcessPlugin::Step ProcessPlugin::load(const std::shared_ptr<Life>& life) {
             failed_precondition(options_.file + " serves other methods than when the daemon "
                                                 "started: restart berthd to use it")};
   }
-  life->link->send(link::FrameType::kSettings, settings_payload_);
+  const std::lock_guard lock(mutex_);  // or set_log() might come between
+  life->link->send(link::FrameType::kSettings, link::encode(told_));
   return {};
 }
 
@@ -250,6 +291,7 @@ void ProcessPlugin::bury(const std::shared_ptr<Life>& life) {
   life->link.reset();
   lock.unlock();
   const uint64_t cpu = life->child.reap();
+  life->cgroup.reset();
   lock.lock();
   buried_cpu_ += cpu;
 }
@@ -297,6 +339,18 @@ Status ProcessPlugin::take_control(Life* life, link::Frame frame) {
   }
 }
 
+/// With the lock held.
+std::string ProcessPlugin::how_it_ended(const Life& life, const std::string& ending) const {
+  if (!life.verdict.empty()) return life.verdict + " and was killed";
+  // A program that the plugin has started may have been the one that was ended.
+  const bool by_signal = !ending.starts_with("ended with");
+  if (by_signal && life.cgroup && life.cgroup->was_exceeded()) {
+    return "needed more memory than its memory_max of " + mebibytes(options_.memory_max) +
+           " and was killed by the kernel";
+  }
+  return ending;
+}
+
 Status ProcessPlugin::link_down(Life* life, const Status& why) {
   if (why.code() != Code::kUnavailable) {
     {
@@ -311,7 +365,7 @@ Status ProcessPlugin::link_down(Life* life, const Status& why) {
   {
     const std::lock_guard lock(mutex_);
     text = "its process (pid " + std::to_string(life->child.pid()) + ") " +
-           (life->verdict.empty() ? *ending : life->verdict + " and was killed");
+           how_it_ended(*life, *ending);
     life->ended = text;
     // Refused first, so that who asks again at once is not lost too.
     if (target_ != nullptr && target_->is_ready() && !life->expected) {
@@ -409,9 +463,9 @@ void ProcessPlugin::restart() {
 void ProcessPlugin::watch(const std::shared_ptr<Life>& life) {
   const auto ping_interval =
       std::max<nanoseconds>(options_.hang_timeout / kPings, milliseconds(10));
+  const bool measured = options_.memory_max != 0 && !life->cgroup;
   const auto tick = std::chrono::duration_cast<milliseconds>(
-      options_.memory_max == 0 ? ping_interval
-                               : std::min<nanoseconds>(ping_interval, kMemoryInterval));
+      measured ? std::min<nanoseconds>(ping_interval, kMemoryInterval) : ping_interval);
   int64_t next_ping = monotonic_now();
   uint32_t unanswered = 0;
   while (true) {
@@ -425,7 +479,7 @@ void ProcessPlugin::watch(const std::shared_ptr<Life>& life) {
     if (events[0].revents != 0) return;
     uint64_t count = 0;
     if (events[1].revents != 0) (void)!::read(wake_.get(), &count, sizeof count);
-    if (options_.memory_max != 0) {
+    if (measured) {
       const uint64_t own = life->child.usage().own_bytes;
       if (own > options_.memory_max) {
         condemn(life, "had " + mebibytes(own) + " of memory, more than its memory_max of " +
@@ -484,6 +538,8 @@ ProcessFacts ProcessPlugin::facts() const {
   facts.restarts = restarts_;
   facts.last_end = last_end_;
   facts.stopping = stop_asked_;
+  facts.memory_max = options_.memory_max;
+  facts.memory_held_by = memory_held_by_;
   if (life_ != nullptr) {
     facts.pid = life_->child.pid();
     facts.usage = life_->child.usage();

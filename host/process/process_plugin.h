@@ -16,14 +16,17 @@
 #include "link/control.h"
 #include "link/link.h"
 #include "process/child.h"
+#include "process/memory_cgroup.h"
 
 namespace berth::process {
 
 struct ProcessOptions {
   std::string program;  // berth-plugin-run
   std::string file;     // the shared object
-  std::string log_level, log_format;
+  link::LogSettings log;
   uint64_t memory_max = 0;  // bytes of its own that it may have; 0: no limit
+  /// Why the kernel should not hold it to memory_max; empty where it should.
+  std::string only_measured;
   std::chrono::nanoseconds hang_timeout = std::chrono::seconds(30);
   std::chrono::nanoseconds start_timeout = std::chrono::seconds(60);  // of each step
   /// Between an end and the next start: doubled each time, up to the ceiling, until it has stayed
@@ -39,7 +42,9 @@ struct ProcessFacts {
   uint64_t restarts = 0;
   std::string last_end;  // why it ended last; empty when it never did
   bool stopping = false;
-  Usage usage;  // CPU time includes that of its predecessors
+  uint64_t memory_max = 0;
+  std::string memory_held_by;  // who sees to memory_max, in words; empty without one
+  Usage usage;                 // CPU time includes that of its predecessors
 };
 
 /// berth-plugin-run, which is installed beside the program that runs here.
@@ -56,6 +61,11 @@ class ProcessPlugin final : public abi::Placed {
   Step start() override;
   void ready() override { target_->ready(); }
   void stop(int64_t deadline) override;
+  /// Whether a step that failed is not the end of it: what could be loaded is started again in the
+  /// background, as after an end. After a step.
+  bool goes_on() const;
+  /// From now on, and in later lives. Any thread.
+  void set_log(const link::LogSettings& log);
   bus::Target& target() override { return *target_; }
 
   ProcessFacts facts() const;
@@ -65,6 +75,7 @@ class ProcessPlugin final : public abi::Placed {
   struct Life {
     explicit Life(Child one) : child(std::move(one)) {}
     Child child;
+    std::optional<MemoryCgroup> cgroup;  // until it is buried
     std::shared_ptr<link::Link> link;
     // Guarded by ProcessPlugin::mutex_:
     std::optional<link::Loaded> loaded;
@@ -77,10 +88,12 @@ class ProcessPlugin final : public abi::Placed {
   };
 
   void supervise();
-  Step on_supervisor(std::function<Step()> task);
+  Step on_supervisor(link::StepName step, std::function<Step()> task);
   void wake();
 
   Result<std::shared_ptr<Life>> spawn();
+  void hold_memory(Life* life);
+  std::string how_it_ended(const Life& life, const std::string& ending) const;
   Step load(const std::shared_ptr<Life>& life);
   Step run_step(const std::shared_ptr<Life>& life, link::StepName step, int64_t deadline);
   Step first_step(link::StepName step);
@@ -98,7 +111,6 @@ class ProcessPlugin final : public abi::Placed {
   const abi::InstanceSettings settings_;
   const abi::HostFacts& host_;
   const std::string uri_;
-  std::string settings_payload_;
   std::vector<bus::Target*> offered_;
   bus::Target* target_ = nullptr;  // made by the first load
   std::vector<link::ServiceFacts> services_;
@@ -108,8 +120,11 @@ class ProcessPlugin final : public abi::Placed {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::shared_ptr<Life> life_;  // guarded by mutex_, as what follows
+  link::Settings told_;         // of each life
+  std::string memory_held_by_;
   std::deque<std::function<void()>> tasks_;
-  bool started_ = false;     // start() was kOk: ends are unexpected
+  bool started_ = false;     // start() was kOk, or is tried again: ends are unexpected
+  bool goes_on_ = false;     // the first start failed, and is tried again
   bool watching_ = false;    // the life is up, and looked after
   bool stop_asked_ = false;  // no life begins any more
   bool over_ = false;        // the supervisor is to end

@@ -22,6 +22,7 @@ namespace {
 using std::chrono::milliseconds;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using Outcome = abi::Placed::Outcome;
 
 constexpr int64_t kSecond = 1'000'000'000;
@@ -54,8 +55,7 @@ class ProcessPluginTest : public ::testing::Test {
                                "/ttrpc", "1.2.3"};
     options_.program = PLUGIN_RUN;
     options_.file = SICK_PLUGIN;
-    options_.log_level = "info";
-    options_.log_format = "text";
+    options_.log = {"info", "text"};
     options_.hang_timeout = milliseconds(600);
     options_.start_timeout = std::chrono::seconds(20);
     options_.first_delay = milliseconds(20);
@@ -111,6 +111,13 @@ class ProcessPluginTest : public ::testing::Test {
     answer.took = monotonic_now() - began;
     return answer;
   }
+  static bool eventually(const std::function<bool()>& holds) {
+    for (const int64_t end = monotonic_now() + 20 * kSecond; monotonic_now() < end;) {
+      if (holds()) return true;
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+    return false;
+  }
   /// Until it serves again; true when it does.
   bool back(uint64_t restarts) {
     for (const int64_t end = monotonic_now() + 20 * kSecond; monotonic_now() < end;) {
@@ -162,6 +169,7 @@ TEST_F(ProcessPluginTest, OutcomesOfStepsComeBackAsInProcess) {
     Code code;
     std::string message;
   };
+  options_.first_delay = options_.max_delay = std::chrono::seconds(30);
   for (const Case& one : std::vector<Case>{
            {"probe:skip", Outcome::kSkip, Code::kFailedPrecondition, "this machine lacks it"},
            {"probe:fail", Outcome::kFailed, Code::kInternal, "the probe went wrong"},
@@ -175,6 +183,9 @@ TEST_F(ProcessPluginTest, OutcomesOfStepsComeBackAsInProcess) {
     EXPECT_EQ(step.status.code(), one.code) << one.fails << step.status.to_string();
     EXPECT_THAT(step.status.message(), HasSubstr(one.message));
     EXPECT_EQ(plugin_->facts().pid, 0) << "a process is left";
+    // What says that it does not belong here is believed.
+    EXPECT_EQ(plugin_->goes_on(), one.outcome == Outcome::kFailed) << one.fails;
+    if (plugin_->goes_on()) plugin_->stop(monotonic_now() + 5 * kSecond);
   }
 }
 
@@ -184,6 +195,58 @@ TEST_F(ProcessPluginTest, AStepThatHangsIsGivenUp) {
   const auto step = step_through();
   EXPECT_EQ(step.outcome, Outcome::kFailed);
   EXPECT_THAT(step.status.message(), HasSubstr("did not end its init"));
+  started_ = plugin_->goes_on();
+}
+
+TEST_F(ProcessPluginTest, AFirstStartThatFailsIsTriedAgain) {
+  options_.first_delay = milliseconds(500);
+  make("init:once");
+  const auto step = step_through();
+  EXPECT_EQ(step.outcome, Outcome::kFailed);
+  EXPECT_THAT(step.status.message(), HasSubstr("the init went wrong"));
+  ASSERT_TRUE(plugin_->goes_on());
+  started_ = true;
+  const Answer refused = call("Pid");
+  EXPECT_EQ(refused.status.code(), Code::kUnavailable);
+  EXPECT_THAT(refused.status.message(),
+              AllOf(HasSubstr("its first start failed in its init: the init went wrong"),
+                    HasSubstr("berthd starts it again")));
+  EXPECT_TRUE(back(1));
+  EXPECT_EQ(plugin_->facts().restarts, 1U);
+}
+
+TEST_F(ProcessPluginTest, WhatCannotBeLoadedIsNotTriedAgain) {
+  options_.file = "/no/such.so";
+  make();
+  EXPECT_EQ(step_through().outcome, Outcome::kFailed);
+  EXPECT_FALSE(plugin_->goes_on());
+}
+
+TEST_F(ProcessPluginTest, TheLogLevelReachesItAndItsSuccessors) {
+  std::mutex mutex;
+  std::string lines;
+  ASSERT_TRUE(ops::configure_log("trace", "text").ok());
+  ops::send_log_to([&](uint32_t, std::string_view text) {
+    const std::lock_guard lock(mutex);
+    lines.append(text).append("\n");
+  });
+  // The lines come before the answer.
+  const auto logged = [&] {
+    EXPECT_TRUE(call("Log").status.ok());
+    const std::lock_guard lock(mutex);
+    return std::exchange(lines, {});
+  };
+  const std::string debugging = "a line for debugging", everybody = "a line for everybody";
+  start();
+  EXPECT_THAT(logged(), AllOf(HasSubstr(everybody), Not(HasSubstr(debugging))));
+  plugin_->set_log({"debug", "text"});
+  EXPECT_TRUE(eventually([&] { return logged().find(debugging) != std::string::npos; }));
+  (void)call("Crash");
+  ASSERT_TRUE(back(1));
+  EXPECT_THAT(logged(), HasSubstr(debugging));
+  plugin_->set_log({"error", "text"});
+  EXPECT_TRUE(eventually([&] { return logged().find(everybody) == std::string::npos; }));
+  ops::send_log_to([](uint32_t, std::string_view) {});
 }
 
 TEST_F(ProcessPluginTest, ACrashCostsItsCallsAndIsNamed) {
@@ -216,7 +279,12 @@ TEST_F(ProcessPluginTest, AHandlerThatHangsCostsItsCallerTheDeadlineOnly) {
   const std::string pid = call("Pid").bytes;
   const Answer answer = call("Hang", "", milliseconds(300));
   EXPECT_EQ(answer.status.code(), Code::kDeadlineExceeded);
-  EXPECT_THAT(answer.status.message(), HasSubstr("at berth.test.v1.sick"));
+  // What was attempted, on what, what came of it, and what to do.
+  EXPECT_THAT(
+      answer.status.message(),
+      AllOf(HasSubstr("call of berth.test.v1.Sick/Hang at berth.test.v1.sick"),
+            HasSubstr("deadline exceeded after 0.3 s"), HasSubstr("ask again with more time"),
+            HasSubstr("`berthctl plugin why berth.test.v1.sick`")));
   EXPECT_LT(answer.took, 2 * kSecond);
   EXPECT_EQ(call("Pid").bytes, pid) << "it was killed for one handler";
 }
@@ -236,10 +304,48 @@ TEST_F(ProcessPluginTest, AStoppedProcessIsKilledToo) {
   EXPECT_TRUE(back(1));
 }
 
-TEST_F(ProcessPluginTest, MemoryHasALimit) {
+TEST_F(ProcessPluginTest, MemoryHasALimitThatIsMeasuredWhereTheKernelCannotHoldIt) {
   options_.memory_max = 100U << 20;
+  options_.only_measured = "this test wants it so";
   start();
   expect_lost(call("Leak"), "more than its memory_max of 100 MiB, and was killed");
+}
+
+TEST_F(ProcessPluginTest, TheKernelHoldsItToItsMemory) {
+  auto possible = MemoryCgroup::make("a-test", 100U << 20);
+  if (!possible.ok()) GTEST_SKIP() << possible.status().message();
+  const std::string parent = std::filesystem::path(possible->folder()).parent_path();
+  const auto cgroups = [&] {
+    const std::string own = "berth-plugin-" + std::to_string(::getpid()) + "-";
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(parent)) {
+      if (entry.path().filename().string().starts_with(own)) ++count;
+    }
+    return count;
+  };
+  EXPECT_EQ(cgroups(), 1);
+  { const MemoryCgroup gone = *std::move(possible); }
+  ASSERT_EQ(cgroups(), 0);
+
+  start();
+  EXPECT_EQ(cgroups(), 0) << "without a limit there is no need for one";
+  EXPECT_TRUE(call("Grab").status.ok()) << "the machine has no 300 MiB";
+  plugin_->stop(monotonic_now() + 5 * kSecond);
+
+  options_.memory_max = 100U << 20;
+  start();
+  EXPECT_EQ(cgroups(), 1);
+  EXPECT_EQ(plugin_->facts().memory_held_by, "the kernel, by a cgroup");
+  // 300 MiB at once: gone again before anybody who looks five times a second has seen them.
+  expect_lost(call("Grab"),
+              "needed more memory than its memory_max of 100 MiB and was killed by the kernel");
+  EXPECT_EQ(cgroups(), 1) << "each process has one of its own";
+  ::kill(plugin_->facts().pid, SIGKILL);
+  ASSERT_TRUE(back(2));
+  EXPECT_THAT(plugin_->facts().last_end, HasSubstr("ended by SIGKILL")) << "by somebody else";
+  started_ = false;
+  plugin_->stop(monotonic_now() + 5 * kSecond);
+  EXPECT_EQ(cgroups(), 0);
 }
 
 TEST_F(ProcessPluginTest, UnhealthyIsStartedAgain) {

@@ -1,9 +1,11 @@
 // Does what the name of the method says. Which step fails, and how, is configured.
 #include <berth/plugin.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <thread>
@@ -27,6 +29,12 @@ Status perform(const berth::Self& self, const std::string& step) {
   if (how == "crash") crash();
   if (how == "hang") hang();
   if (how == "exit") ::_exit(3);
+  if (how == "once") {  // per root
+    const std::string mark = std::string(self.property("root")) + "/has-failed";
+    const int fd = ::open(mark.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) return {};
+    ::close(fd);
+  }
   if (how == "skip") return berth::failed_precondition("this machine lacks it");
   return berth::internal_error("the " + step + " went wrong");
 }
@@ -44,6 +52,17 @@ class Sick final : public berth::Service {
   }
   Status start() {
     self_.log(BERTH_LOG_INFO, "sick has started");
+    const std::string habits(self_.config("habits"));
+    if (habits.find("hold") != std::string::npos) hold(64U << 20);
+    if (habits.find("burn") != std::string::npos) burn();
+    if (habits.find("beat") != std::string::npos) {
+      std::thread([self = self_] {
+        while (true) {
+          self.log(BERTH_LOG_DEBUG, "beat");
+          std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        }
+      }).detach();
+    }
     return perform(self_, "start");
   }
   void stop(int64_t) { (void)perform(self_, "stop"); }
@@ -61,6 +80,8 @@ class Sick final : public berth::Service {
       {{"AskPeer", sizeof("AskPeer") - 1, 0}, 0, 0},
       {{"Unhealthy", sizeof("Unhealthy") - 1, 0}, 0, 0},
       {{"Ticks", sizeof("Ticks") - 1, 0}, BERTH_METHOD_SERVER_STREAM, 0},
+      {{"Grab", sizeof("Grab") - 1, 0}, 0, 0},
+      {{"Log", sizeof("Log") - 1, 0}, 0, 0},
   };
 
   void handle(uint32_t method, ServerCall call) override {
@@ -95,6 +116,13 @@ class Sick final : public berth::Service {
           std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
         break;
+      case 12:
+        ::free(hold(300U << 20));
+        break;
+      case 13:
+        self_.log(BERTH_LOG_DEBUG, "a line for debugging");
+        self_.log(BERTH_LOG_INFO, "a line for everybody");
+        break;
       default:
         break;
     }
@@ -111,6 +139,20 @@ class Sick final : public berth::Service {
   }
 
  private:
+  static void* hold(size_t bytes) {
+    void* all = ::malloc(bytes);
+    if (all != nullptr) ::memset(all, 1, bytes);
+    asm volatile("" : : "r"(all) : "memory");  // or a compiler saves itself the work
+    return all;
+  }
+
+  static void burn() {
+    timespec used{};
+    do {
+      ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    } while (used.tv_sec == 0 && used.tv_nsec < 300'000'000);
+  }
+
   static void leak(const ServerCall& call) {
     constexpr size_t kPiece = 4 << 20;
     constexpr size_t kMost = 400 << 20;  // where nobody stops it
