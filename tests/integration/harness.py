@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Runs scenario files against berthd and against containerd and compares what a user sees.
 
-    harness.py --berthd build/dev/bin/berthd [--raw-call PROGRAM] [--client 1.6|2.x] [--only berthd|peer] [--shim FOLDER] [-v]
-               SCENARIO...
+    harness.py --berthd build/dev/bin/berthd [--raw-call PROGRAM] [--client 1.6|2.x] [--only berthd|peer] [--shim FOLDER]
+               [--processes] [-v] SCENARIO...
 
 See scenario.py for the language. Exit code 0: passed, 1: failed, 77: skipped, with the reason on the last line.
 Needs root. Leaves nothing behind, whatever happens.
@@ -11,6 +11,7 @@ import argparse
 import difflib
 import functools
 import glob
+import json
 import os
 import re
 import shutil
@@ -36,10 +37,26 @@ class Failed(Exception):
     """A scenario did not come out as it should."""
 
 
+def in_processes(berthctl, plugins, config):
+    """The lines of a configuration of berthd's with every plugin of a folder in a process of its own."""
+    graph = subprocess.run([berthctl, "plugin", "graph", "--plugin-dir", plugins, "--json"], capture_output=True, text=True, check=True).stdout
+    lines = list(config)
+    for plugin in (one for one in json.loads(graph)["plugins"] if one["file"]):  # others are parts of the host
+        section = '[plugins."%s"]' % plugin["uri"]
+        if section not in lines:
+            lines += [section, 'placement = "process"']
+            continue
+        at = lines.index(section) + 1
+        end = next((i for i in range(at, len(lines)) if lines[i].startswith("[")), len(lines))
+        if not any(line.startswith("placement") for line in lines[at:end]):
+            lines.insert(at, 'placement = "process"')
+    return lines
+
+
 class Run:
     """One run of a scenario on one daemon: its transcript is what is compared."""
 
-    def __init__(self, scenario, value, kind, program, client, extra, verbose, raw_call, shim=""):
+    def __init__(self, scenario, value, kind, program, client, extra, verbose, raw_call, shim="", processes=False):
         self.scenario, self.value, self.verbose = scenario, value, verbose
         self.folder = tempfile.mkdtemp(prefix="bit-", dir="/tmp")
         self.work = os.path.join(self.folder, "work")
@@ -69,6 +86,10 @@ class Run:
             folders = [os.path.join(beside, folder) for folder in ("../plugins", "../lib/berth/plugins")] + glob.glob(os.path.join(beside, "../lib/*/berth/plugins"))
             self.environment["PLUGINS"] = next((folder for folder in folders if os.path.isdir(folder)), "")
             self.environment["PATH"] += ":" + beside
+        self.processes = processes
+        if processes and kind == "berthd":
+            self.daemon.berthd_config = in_processes(
+                os.path.join(os.path.dirname(program), "berthctl"), self.environment["PLUGINS"], self.daemon.berthd_config)
         if scenario.variable[0]:
             self.environment[scenario.variable[0]] = value
         self.transcript = []
@@ -92,6 +113,16 @@ class Run:
         self.transcript.append((step, code, out, err))
         self.check(step, code, out, err)
         return None
+
+    def check_processes(self):
+        """Every plugin that the configuration places in a process has one."""
+        wanted = self.daemon.berthd_config.count('placement = "process"')
+        found = [pid for pid in machine.descendants(self.daemon.process.pid) if "berth-plugin-run" in machine.command_line(pid)]
+        skipped = subprocess.run(["ctr", "plugins", "ls"], env=self.environment, capture_output=True, text=True, check=True).stdout
+        skipped = [line for line in skipped.splitlines() if line.split()[-1] == "skip"]
+        if not wanted or len(found) + len(skipped) != wanted:
+            raise DaemonFailed("of %d plugins that belong in processes, %d are and %d are skipped:\n%s" % (
+                wanted, len(found), len(skipped), self.daemon.tail()))
 
     def check(self, step, code, out, err):
         faults = []
@@ -131,6 +162,8 @@ class Run:
                 self.daemon.mount_filesystem(path, kind, megabytes)
             os.environ["PATH"] = self.bin + ":" + os.environ["PATH"]
             self.daemon.start()
+            if self.processes and self.daemon.kind == "berthd":
+                self.check_processes()
             for step in self.scenario.steps:
                 if kill_between_steps:
                     self.restart("kill")
@@ -246,7 +279,8 @@ def run_scenario(path, args, client, peer):
             if differences:
                 raise Failed("the shims differ:\n  - " + "\n  - ".join(differences))
         if args.only != "peer":
-            ours = Run(scenario, value, "berthd", args.berthd, client, extra, args.verbose, args.raw_call, args.shim).go()
+            ours = Run(scenario, value, "berthd", args.berthd, client, extra, args.verbose, args.raw_call, args.shim,
+                       args.processes).go()
             if theirs:
                 differences = compare("berthd", "containerd", ours, theirs)
                 if differences:  # a run of containerd's that berthd's one run does not differ from shows whose noise it was
@@ -256,7 +290,7 @@ def run_scenario(path, args, client, peer):
                     raise Failed("berthd and containerd differ:\n  - " + "\n  - ".join(differences))
             if scenario.kill_between_steps:
                 again = Run(scenario, value, "berthd", args.berthd, client, extra, args.verbose, args.raw_call,
-                            args.shim).go(True)
+                            args.shim, args.processes).go(True)
                 differences = compare("killed between steps", "undisturbed", again, ours)
                 if differences:
                     raise Failed("kill -9 between the steps shows:\n  - " + "\n  - ".join(differences))
@@ -272,6 +306,7 @@ def main():
     parser.add_argument("--only", choices=["berthd", "peer"])
     parser.add_argument("--shim", default="", help="a folder with the containerd-shim-runc-v2 to use: berthd's run and one more of "
                         "containerd's use it, and both are compared with containerd and its own shim")
+    parser.add_argument("--processes", action="store_true", help="berthd runs with all of its plugins in processes of their own")
     parser.add_argument("-v", "--verbose", action="store_true")
     args = parser.parse_args()
     args.berthd = os.path.abspath(args.berthd)
