@@ -3,6 +3,8 @@
 says so, and everything else works.
 
     packages_test.py FOLDER-OF-PACKAGES BERTHD-IN-ITS-BUILD-FOLDER [unittest options]
+
+With BERTH_UPGRADE_FROM=COMMIT in the environment, an upgrade from the packages of that commit, too, which are built first (from_commit.py).
 """
 import glob
 import os
@@ -15,6 +17,7 @@ import time
 import unittest
 
 import chroot
+import from_commit
 import older
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -281,6 +284,8 @@ class SetsTest(unittest.TestCase):
 class UpgradeTest(unittest.TestCase):
     """Without systemd: nobody restarts the daemon but this test. tests/vm has the same with it."""
 
+    maxDiff = None
+
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="berth-packages-older-")
         self.addCleanup(shutil.rmtree, self.folder)
@@ -310,6 +315,60 @@ class UpgradeTest(unittest.TestCase):
         self.assertEqual(system.ctr("tasks", "exec", "--exec-id", "e1", "c1", "echo", "the same").stdout, "the same\n")
         system.ctr("tasks", "kill", "-s", "TERM", "c1")
         self.assertEqual(system.end_of("c1"), 7)
+        system.end()
+
+    def what_is_kept(self):
+        """What a user has made, as the daemon tells it."""
+        return {" ".join(words): self.system.ctr(*words).stdout for words in (
+            ("images", "ls"), ("content", "ls", "-q"), ("snapshots", "ls"), ("snapshots", "tree"), ("containers", "ls"), ("leases", "ls"), ("namespaces", "ls"))}
+
+    @unittest.skipUnless(os.environ.get("BERTH_UPGRADE_FROM"), "an upgrade from other sources: name a commit in BERTH_UPGRADE_FROM")
+    def test_containers_go_on_through_an_upgrade_from_other_sources(self):
+        system = self.system
+        # Of the same version, perhaps: it is lowered.
+        packages = older.make(from_commit.packages_of(os.environ["BERTH_UPGRADE_FROM"]), self.folder)
+        system.install(*(name for name in STANDARD if name in packages), files=packages)
+        system.begin()
+        before = self.start_a_container()
+        system.ctr("images", "label", IMAGE, "of=the older")
+        system.ctr("snapshots", "prepare", "kept")
+        system.ctr("containers", "create", IMAGE, "made")
+        system.ctr("leases", "create", "--id", "held")
+        # What nothing refers to is collected now and not between the two looks.
+        system.ctr("images", "tag", IMAGE, "docker.io/library/busybox:gone")
+        system.ctr("images", "rm", "--sync", "docker.io/library/busybox:gone")
+        kept = self.what_is_kept()
+        self.assertIn("the older", kept["images ls"])
+        shim = system.run("pgrep", "-f", "[c]ontainerd-shim-runc-v2").stdout.split()
+        program = system.run("sha256sum", "/proc/%s/exe" % shim[0]).stdout.split()[0]
+
+        system.install(*STANDARD)
+        self.assertNotEqual(system.run("sha256sum", "/usr/libexec/berth/containerd-shim-runc-v2").stdout.split()[0], program,
+                            "the sources are the same")
+        # The older daemon with the newer shim, the files of the newer daemon beside it.
+        self.assertEqual(system.task("c1"), before)
+        self.assertEqual(system.ctr("run", "--rm", IMAGE, "c2", "echo", "meanwhile").stdout, "meanwhile\n")
+        system.end()
+        # The newer daemon with the older shim, and on the older one's databases.
+        system.begin()
+        self.assertEqual(set(system.plugins().values()), {"ok"})
+        self.assertEqual(self.what_is_kept(), kept)
+        self.assertEqual(system.task("c1"), before)
+        self.assertEqual(system.run("pgrep", "-f", "[c]ontainerd-shim-runc-v2").stdout.split(), shim)
+        self.assertEqual(system.ctr("tasks", "exec", "--exec-id", "e1", "c1", "echo", "the same").stdout, "the same\n")
+        self.assertIn("c1", system.ctr("tasks", "metrics", "c1").stdout)
+        self.assertEqual(system.ctr("run", "--rm", IMAGE, "c3", "echo", "afterwards").stdout, "afterwards\n")
+        system.ctr("tasks", "start", "-d", "made", check=False)  # ends at once: it has no terminal
+        system.ctr("tasks", "kill", "-s", "TERM", "c1")
+        self.assertEqual(system.end_of("c1"), 7)
+        # What the older one has unpacked goes with its image.
+        system.ctr("tasks", "kill", "-s", "KILL", "made", check=False)
+        system.end_of("made")
+        system.ctr("containers", "rm", "c1", "made")
+        system.ctr("snapshots", "rm", "kept")
+        system.ctr("leases", "rm", "held")
+        system.ctr("images", "rm", "--sync", IMAGE)
+        self.assertNotIn("sha256", system.ctr("snapshots", "ls").stdout + system.ctr("content", "ls").stdout)
         system.end()
 
     def test_a_container_outlives_the_packages(self):
