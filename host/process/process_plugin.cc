@@ -171,7 +171,7 @@ Result<std::shared_ptr<ProcessPlugin::Life>> ProcessPlugin::spawn() {
   return life;
 }
 
-/// What it needs before this is the program's, and a few pages.
+/// What the program has used before this, which is little, stays counted as berthd's.
 void ProcessPlugin::hold_memory(Life* life) {
   if (options_.memory_max == 0) return;
   Status held = failed_precondition(options_.only_measured);
