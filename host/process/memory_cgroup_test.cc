@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -52,25 +54,59 @@ TEST(MemoryHierarchyTest, SaysWhatIsMissing) {
               HasSubstr("in no cgroup with memory"));
 }
 
+/// A folder in the place of a hierarchy: what is looked for is found, what the kernel would do is
+/// not done.
+class MemoryCgroupTest : public ::testing::Test {
+ protected:
+  MemoryCgroupTest() {
+    folder_ = std::filesystem::temp_directory_path().string() + "/berth-cgroup.XXXXXX";
+    EXPECT_NE(::mkdtemp(folder_.data()), nullptr);
+  }
+  ~MemoryCgroupTest() override { std::filesystem::remove_all(folder_); }
+  void give(const std::string& where, const char* what) const {
+    std::filesystem::create_directories(folder_ + where);
+    std::ofstream(folder_ + where + "/cgroup.subtree_control") << what << "\n";
+  }
+
+  std::string folder_;
+};
+
 // The kernel refuses controllers to the children of a cgroup that has processes, this one's own
 // above all.
-TEST(MemoryHierarchyTest, OfVersionTwoTheNearestThatGivesTheController) {
-  std::string folder = std::filesystem::temp_directory_path().string() + "/berth-cgroup.XXXXXX";
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-  std::filesystem::create_directories(folder + "/outer/middle/own");
-  const auto give = [&](const std::string& where, const char* what) {
-    std::ofstream(folder + where + "/cgroup.subtree_control") << what << "\n";
-  };
-  const MemoryHierarchy hierarchy{true, folder, "/outer/middle/own"};
+TEST_F(MemoryCgroupTest, OfVersionTwoTheNearestThatGivesTheController) {
+  const MemoryHierarchy hierarchy{true, folder_, "/outer/middle/own"};
   give("/outer/middle/own", "");
   EXPECT_THAT(parent_in(hierarchy).status().message(),
               HasSubstr("no cgroup from /outer/middle/own"));
   give("", "cpu memory pids");
-  EXPECT_EQ(parent_in(hierarchy).value(), folder);
+  EXPECT_EQ(parent_in(hierarchy).value(), folder_);
   give("/outer", "memory");
   give("/outer/middle", "cpu hugememory");
-  EXPECT_EQ(parent_in(hierarchy).value(), folder + "/outer");
-  std::filesystem::remove_all(folder);
+  EXPECT_EQ(parent_in(hierarchy).value(), folder_ + "/outer");
+}
+
+TEST_F(MemoryCgroupTest, WhereTheKernelDoesNotTakeTheLimitNothingIsLeft) {
+  const auto made = MemoryCgroup::make_in({false, folder_, "/"}, "x", 1 << 20);
+  EXPECT_THAT(made.status().message(), HasSubstr("/memory.limit_in_bytes"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+  EXPECT_THAT(MemoryCgroup::make_in({false, folder_, "/none"}, "x", 1 << 20).status().message(),
+              HasSubstr("make cgroup " + folder_ + "/none/berth-plugin-"));
+}
+
+TEST_F(MemoryCgroupTest, WhatADaemonThatIsGoneHasLeftIsRemoved) {
+  const pid_t gone = ::fork();
+  if (gone == 0) ::_exit(0);
+  ASSERT_EQ(::waitpid(gone, nullptr, 0), gone);
+  const std::string prefix = folder_ + "/berth-plugin-";
+  const std::string left = prefix + std::to_string(gone) + "-1-x";
+  const std::string of_one_that_runs = prefix + std::to_string(::getppid()) + "-1-x";
+  for (const std::string& one : {left, of_one_that_runs, prefix + "mine"}) {
+    std::filesystem::create_directory(one);
+  }
+  (void)MemoryCgroup::make_in({false, folder_, "/"}, "x", 1 << 20);
+  EXPECT_FALSE(std::filesystem::exists(left));
+  EXPECT_TRUE(std::filesystem::exists(of_one_that_runs));
+  EXPECT_TRUE(std::filesystem::exists(prefix + "mine"));
 }
 
 }  // namespace
