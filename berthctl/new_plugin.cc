@@ -102,6 +102,28 @@ Status write_file(const fs::path& from, const fs::path& to,
   return {};
 }
 
+/// What is copied, by the name that it gets. A plugin called "disk" would have two files disk.c.
+Result<std::map<std::string, fs::path>> files_of(const fs::path& templates, const NewPlugin& wanted,
+                                                 const std::map<std::string, std::string>& words) {
+  const fs::path from = templates / (wanted.type + "-" + wanted.lang);
+  const fs::path common = templates / (std::string(kCommonPrefix) + wanted.lang);
+  std::vector<std::pair<std::string, fs::path>> all;
+  for (const auto& entry : fs::recursive_directory_iterator(from)) {
+    if (!entry.is_regular_file() || entry.path().filename() == kCommonList) continue;
+    all.emplace_back(filled_in(fs::relative(entry.path(), from).string(), words), entry.path());
+  }
+  std::ifstream list(from / kCommonList);
+  for (std::string name; std::getline(list, name);) all.emplace_back(name, common / name);
+  std::map<std::string, fs::path> files;
+  for (const auto& [name, file] : all) {
+    if (!files.emplace(name, file).second) {
+      return invalid_argument("make plugin \"" + wanted.name + "\": the template has a " + name +
+                              " of its own: choose another name");
+    }
+  }
+  return files;
+}
+
 struct Options {
   NewPlugin wanted;
 };
@@ -154,17 +176,8 @@ Result<std::string> make_plugin(const NewPlugin& wanted, const std::string& temp
                           " is there and not an empty folder: give another --directory");
   }
   const auto words = placeholders(wanted.name);
-  const fs::path from = fs::path(templates) / pair;
-  for (const auto& entry : fs::recursive_directory_iterator(from)) {
-    if (!entry.is_regular_file() || entry.path().filename() == kCommonList) continue;
-    const std::string relative = filled_in(fs::relative(entry.path(), from).string(), words);
-    BERTH_RETURN_IF_ERROR(write_file(entry.path(), to / relative, words));
-  }
-  std::ifstream list(from / kCommonList);
-  const fs::path common = fs::path(templates) / (std::string(kCommonPrefix) + wanted.lang);
-  for (std::string name; std::getline(list, name);) {
-    BERTH_RETURN_IF_ERROR(write_file(common / name, to / name, words));
-  }
+  BERTH_ASSIGN_OR_RETURN(const auto files, files_of(templates, wanted, words));
+  for (const auto& [name, file] : files) BERTH_RETURN_IF_ERROR(write_file(file, to / name, words));
   return to.string();
 }
 

@@ -74,6 +74,16 @@ TEST_F(New, RefusesNamesThatCannotBeOne) {
   EXPECT_TRUE(make("a2-b_c").ok());
 }
 
+TEST_F(New, RefusesNamesOfFilesThatTheTemplateHas) {
+  for (const char* name : {"disk", "plugin"}) {
+    const auto made = make(name, "snapshotter", "c");
+    EXPECT_EQ(made.status().code(), Code::kInvalidArgument) << name;
+    EXPECT_THAT(made.status().message(), HasSubstr(std::string(name) + ".c"));
+  }
+  EXPECT_FALSE(fs::exists(folder_ + "/made"));
+  EXPECT_TRUE(make("disk", "service", "c").ok());
+}
+
 TEST_F(New, RefusesWhatHasNoTemplateAndSaysWhatHas) {
   const auto made = make("mine", "snapshotter", "cobol");
   EXPECT_EQ(made.status().code(), Code::kUnimplemented);

@@ -6,11 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "text.h"
+
 int32_t fail(struct failure *why, int32_t code, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   (void)vsnprintf(why->text, sizeof why->text, format, arguments);
   va_end(arguments);
+  make_text(why->text); /* names in it may be cut, or never were text */
   why->code = code;
   return code;
 }

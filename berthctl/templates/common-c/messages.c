@@ -1,7 +1,6 @@
 #include "messages.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 ProtobufCMessage *unpack_request(const berth_host *host, berth_call *call, const ProtobufCMessageDescriptor *type) {
   const berth_bytes bytes = host->request(call); /* borrowed until handle() returns */
@@ -12,6 +11,18 @@ ProtobufCMessage *unpack_request(const berth_host *host, berth_call *call, const
     answer_failure(host, call, &why);
   }
   return request;
+}
+
+int32_t receive_message(const berth_host *host, berth_call *call, const ProtobufCMessageDescriptor *type, ProtobufCMessage **out,
+                        struct failure *why) {
+  berth_message message;
+  const int32_t got = host->recv(call, BERTH_FOREVER, &message);
+  *out = NULL;
+  if (got == BERTH_END) return 0;
+  if (got != BERTH_OK) return fail(why, BERTH_CODE_CANCELLED, "the caller is gone");
+  *out = protobuf_c_message_unpack(type, NULL, message.body.size, message.body.data);
+  berth_drop_message(&message);
+  return *out == NULL ? fail(why, BERTH_CODE_INVALID_ARGUMENT, "a request is not a well-formed %s", type->name) : 0;
 }
 
 static berth_message packed(const berth_host *host, const ProtobufCMessage *message) {
@@ -45,39 +56,4 @@ ProtobufCMessage *copy_message(const ProtobufCMessage *message) {
   copy = protobuf_c_message_unpack(message->descriptor, NULL, size, bytes);
   free(bytes);
   return copy;
-}
-
-/* The bytes that follow the first of a character; -1: it is none. */
-static int followers(unsigned char first) {
-  if (first < 0x80) return 0;
-  if (first >= 0xc2 && first < 0xe0) return 1;
-  if (first >= 0xe0 && first < 0xf0) return 2;
-  if (first >= 0xf0 && first < 0xf5) return 3;
-  return -1;
-}
-
-int is_text(const char *text) {
-  const unsigned char *at = (const unsigned char *)text;
-  while (*at != '\0') {
-    const unsigned char first = *at++;
-    int left = followers(first);
-    if (left < 0) return 0;
-    /* Longer than need be, halves of pairs, and beyond the last. */
-    if ((first == 0xe0 && *at < 0xa0) || (first == 0xed && *at > 0x9f) || (first == 0xf0 && *at < 0x90) ||
-        (first == 0xf4 && *at > 0x8f)) {
-      return 0;
-    }
-    for (; left > 0; --left, ++at) {
-      if ((*at & 0xc0) != 0x80) return 0;
-    }
-  }
-  return 1;
-}
-
-char *copy_text(berth_str text) {
-  char *out = malloc((size_t)text.size + 1);
-  if (out == NULL) return NULL;
-  if (text.size != 0) memcpy(out, text.data, text.size);
-  out[text.size] = '\0';
-  return out;
 }

@@ -11,13 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "disk.h"
 #include "messages.h"
 
 #define MOST_LAYERS 500 /* as overlayfs has it */
+/* All maps of labels look alike. */
+#define LABELS(labels) ((Containerd__Services__Snapshots__V1__Info__LabelsEntry **)(labels))
 
 struct snapshot {
   uint64_t id;
@@ -77,35 +78,9 @@ static void snapshot_free(struct snapshot *one) {
 static int32_t store_record(const struct @ident@ *self, uint64_t id, const info_message *info, struct failure *why) {
   char directory[PATH_SIZE];
   char name[32];
-  int32_t code = 0;
-  const size_t size = protobuf_c_message_get_packed_size(&info->base);
-  uint8_t *bytes = malloc(size == 0 ? 1 : size);
-  if (bytes == NULL) return fail_errno(why, ENOMEM, "store a record");
-  protobuf_c_message_pack(&info->base, bytes);
   path_below(self, directory, "records");
   (void)snprintf(name, sizeof name, "%" PRIu64, id);
-  code = write_durably(directory, name, bytes, size, why);
-  free(bytes);
-  return code;
-}
-
-static void now(Google__Protobuf__Timestamp *out) {
-  struct timespec time;
-  (void)clock_gettime(CLOCK_REALTIME, &time);
-  google__protobuf__timestamp__init(out);
-  out->seconds = time.tv_sec;
-  out->nanos = (int32_t)time.tv_nsec;
-}
-
-static int32_t check_labels(info_label **labels, size_t count, struct failure *why) {
-  size_t i = 0;
-  for (i = 0; i < count; ++i) {
-    if (!is_text(labels[i]->key) || !is_text(labels[i]->value)) return fail(why, BERTH_CODE_INVALID_ARGUMENT, "a label is not UTF-8");
-    if (strlen(labels[i]->key) + strlen(labels[i]->value) > 4096) {
-      return fail(why, BERTH_CODE_INVALID_ARGUMENT, "label %.100s: key and value have more than 4096 bytes", labels[i]->key);
-    }
-  }
-  return 0;
+  return store_message(directory, name, &info->base, why);
 }
 
 static int32_t check_key(const char *key, struct failure *why) {
@@ -234,20 +209,16 @@ static void remove_strays(const struct @ident@ *self) {
 static int32_t load_record(struct @ident@ *self, const char *name, struct failure *why) {
   char path[PATH_SIZE];
   char *end = NULL;
-  size_t size = 0;
-  uint8_t *bytes = NULL;
   struct snapshot *one = NULL;
   const uint64_t id = strtoull(name, &end, 10);
   if (*end != '\0') return 0; /* half-written, of before a crash */
-  path_below(self, path, "records/%" PRIu64, id);
-  bytes = read_whole(path, &size, why);
-  if (bytes == NULL) return why->code;
   one = calloc(1, sizeof *one);
-  if (one != NULL) one->info = containerd__services__snapshots__v1__info__unpack(NULL, size, bytes);
-  free(bytes);
-  if (one == NULL || one->info == NULL) {
+  if (one == NULL) return fail_errno(why, ENOMEM, "open snapshots");
+  path_below(self, path, "records/%" PRIu64, id);
+  one->info = (info_message *)load_message(path, &containerd__services__snapshots__v1__info__descriptor, why);
+  if (one->info == NULL) {
     free(one);
-    return fail(why, BERTH_CODE_DATA_LOSS, "%.300s is no record of a snapshot", path);
+    return why->code;
   }
   one->id = id;
   if (id > self->last_id) self->last_id = id;
@@ -347,7 +318,7 @@ int32_t @ident@_make(struct @ident@ *self, snapshot_kind kind, const char *key, 
   info.kind = kind;
   info.created_at = &time;
   info.updated_at = &time;
-  info.labels = labels;
+  info.labels = LABELS(labels);
   info.n_labels = label_count;
   (void)pthread_mutex_lock(&self->mutex);
   code = make_locked(self, &info, out, why);
@@ -422,7 +393,7 @@ int32_t @ident@_commit(struct @ident@ *self, const char *name, const char *key, 
   info.kind = KIND(COMMITTED);
   info.created_at = &time;
   info.updated_at = &time;
-  info.labels = labels;
+  info.labels = LABELS(labels);
   info.n_labels = label_count;
   (void)pthread_mutex_lock(&self->mutex);
   code = commit_locked(self, &info, key, why);
@@ -474,33 +445,15 @@ info_message *@ident@_stat(struct @ident@ *self, const char *key, struct failure
   return copy;
 }
 
-/* Whether the request, and not the record, has the say about a label. */
-static int is_masked(const char *key, char **paths, size_t path_count) {
-  size_t i = 0;
-  if (path_count == 0) return 1;
-  for (i = 0; i < path_count; ++i) {
-    if (strcmp(paths[i], "labels") == 0) return 1;
-    if (strncmp(paths[i], "labels.", 7) == 0 && strcmp(paths[i] + 7, key) == 0) return 1;
-  }
-  return 0;
-}
-
 static int32_t update_locked(struct @ident@ *self, struct snapshot *one, const info_message *wanted, char **paths, size_t path_count,
                              struct failure *why) {
   Google__Protobuf__Timestamp time;
   info_message info = *one->info;
   int32_t code = 0;
-  size_t i = 0;
-  info_label **labels = calloc(info.n_labels + wanted->n_labels + 1, sizeof *labels);
+  info_label **labels =
+      updated_labels((info_label **)info.labels, info.n_labels, (info_label **)wanted->labels, wanted->n_labels, paths, path_count, &info.n_labels);
   if (labels == NULL) return fail_errno(why, ENOMEM, "update a record");
-  info.labels = labels;
-  info.n_labels = 0;
-  for (i = 0; i < one->info->n_labels; ++i) {
-    if (!is_masked(one->info->labels[i]->key, paths, path_count)) labels[info.n_labels++] = one->info->labels[i];
-  }
-  for (i = 0; i < wanted->n_labels; ++i) {
-    if (is_masked(wanted->labels[i]->key, paths, path_count)) labels[info.n_labels++] = wanted->labels[i];
-  }
+  info.labels = LABELS(labels);
   now(&time);
   info.updated_at = &time;
   code = replace_record(self, one, &info, why);
@@ -511,14 +464,8 @@ static int32_t update_locked(struct @ident@ *self, struct snapshot *one, const i
 info_message *@ident@_update(struct @ident@ *self, const info_message *wanted, char **paths, size_t path_count, struct failure *why) {
   struct snapshot *one = NULL;
   info_message *copy = NULL;
-  size_t i = 0;
-  for (i = 0; i < path_count; ++i) {
-    if (strcmp(paths[i], "labels") != 0 && strncmp(paths[i], "labels.", 7) != 0) {
-      (void)fail(why, BERTH_CODE_INVALID_ARGUMENT, "update %.150s: %.150s cannot be changed", wanted->name, paths[i]);
-      return NULL;
-    }
-  }
-  if (check_labels(wanted->labels, wanted->n_labels, why) != 0) return NULL;
+  if (check_label_mask(wanted->name, paths, path_count, why) != 0) return NULL;
+  if (check_labels((info_label **)wanted->labels, wanted->n_labels, why) != 0) return NULL;
   (void)pthread_mutex_lock(&self->mutex);
   one = need(self, wanted->name, why);
   if (one != NULL && update_locked(self, one, wanted, paths, path_count, why) == 0) copy = copy_of(one, why);
@@ -529,15 +476,10 @@ info_message *@ident@_update(struct @ident@ *self, const info_message *wanted, c
 static const char *field_of(const void *thing, const char *field, const char *rest) {
   const info_message *info = thing;
   static const char *const kinds[] = {"unknown", "view", "active", "committed"};
-  size_t i = 0;
   if (strcmp(field, "name") == 0) return info->name;
   if (strcmp(field, "parent") == 0) return info->parent;
   if (strcmp(field, "kind") == 0) return kinds[info->kind & 3];
-  if (strcmp(field, "labels") != 0) return NULL;
-  for (i = 0; i < info->n_labels; ++i) {
-    if (strcmp(info->labels[i]->key, rest) == 0) return info->labels[i]->value;
-  }
-  return NULL;
+  return strcmp(field, "labels") == 0 ? label_value((info_label **)info->labels, info->n_labels, rest) : NULL;
 }
 
 info_message **@ident@_list(struct @ident@ *self, const struct filter_set *filters, struct failure *why) {

@@ -6,9 +6,10 @@
 #include "containerd/services/snapshots/v1/snapshots.pb-c.h"
 #include "failure.h"
 #include "filter.h"
+#include "records.h"
 
 typedef Containerd__Services__Snapshots__V1__Info info_message;
-typedef Containerd__Services__Snapshots__V1__Info__LabelsEntry info_label;
+typedef struct label info_label;
 typedef Containerd__Services__Snapshots__V1__Kind snapshot_kind;
 #define KIND(name) CONTAINERD__SERVICES__SNAPSHOTS__V1__KIND__##name
 
