@@ -1,5 +1,5 @@
-//! berth/abi.h in Rust, as far as a service without client streams needs it, and the trampolines that
-//! let nothing unwind into the daemon. The numbers in brackets are the rules in abi.h.
+//! berth/abi.h in Rust, as far as a service needs it, and the trampolines that let nothing unwind into the
+//! daemon. The numbers in brackets are the rules in abi.h.
 #![allow(dead_code)]
 
 use std::ffi::c_void;
@@ -79,8 +79,16 @@ pub const fn server_stream(name: &'static str) -> Method {
     Method { name: text(name), flags: SERVER_STREAM, spare: 0 }
 }
 
+/// One that takes requests with Call::receive() as well.
+pub const fn both_streams(name: &'static str) -> Method {
+    Method { name: text(name), flags: CLIENT_STREAM | SERVER_STREAM, spare: 0 }
+}
+
+const CLIENT_STREAM: u32 = 1;
 const SERVER_STREAM: u32 = 2;
 const OK: i32 = 0;
+const END: i32 = 2;
+const FOREVER: i64 = i64::MAX;
 
 pub enum RawSelf {}
 pub enum RawCall {}
@@ -111,7 +119,7 @@ pub struct HostTable {
     on_cancel: *const c_void,
     peer: *const c_void,
     request: unsafe extern "C" fn(*const RawCall) -> Bytes,
-    recv: *const c_void,
+    recv: unsafe extern "C" fn(*mut RawCall, i64, *mut Message) -> i32,
     send: unsafe extern "C" fn(*mut RawCall, *const Message, i64) -> i32,
     on_ready: *const c_void,
     finish: unsafe extern "C" fn(*mut RawCall, *const RawStatus, *const Message),
@@ -231,6 +239,16 @@ impl Call<'_> {
         unsafe { (self.table.cancelled)(self.raw) != 0 }
     }
 
+    /// The next request of a client stream; none after the last one. An error: the caller is gone.
+    pub fn receive(&self) -> Result<Option<Received>, Status> {
+        let mut message = std::mem::MaybeUninit::uninit();
+        match unsafe { (self.table.recv)(self.raw, FOREVER, message.as_mut_ptr()) } {
+            OK => Ok(Some(Received(unsafe { message.assume_init() }))),
+            END => Ok(None),
+            _ => Err(Status::new(Code::Cancelled, "the caller is gone")),
+        }
+    }
+
     /// Bytes in memory of the host, to be given away.
     fn message(&self, bytes: &[u8]) -> Result<Message, Status> {
         let memory = unsafe { (self.table.alloc)(bytes.len().max(1) as u64) };
@@ -251,7 +269,7 @@ impl Call<'_> {
     /// One response of a server stream; waits while the client is slow. An error: it is gone.
     pub fn send(&self, bytes: &[u8]) -> Result<(), Status> {
         let message = self.message(bytes)?;
-        if unsafe { (self.table.send)(self.raw, &message, i64::MAX) } == OK {
+        if unsafe { (self.table.send)(self.raw, &message, FOREVER) } == OK {
             return Ok(());
         }
         unsafe { (self.table.dealloc)(message.body.owner) };
@@ -268,6 +286,27 @@ impl Call<'_> {
                 Err(status) => refuse(&status),
                 Ok(message) => unsafe { (self.table.finish)(self.raw, ptr::null(), &message) },
             },
+        }
+    }
+}
+
+/// A message that came; goes back when it is dropped.
+pub struct Received(Message);
+
+impl std::ops::Deref for Received {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self.0.body.size {
+            0 => &[],
+            size => unsafe { std::slice::from_raw_parts(self.0.body.data as *const u8, size as usize) },
+        }
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if let Some(release) = self.0.body.release {
+            unsafe { release(self.0.body.owner) }
         }
     }
 }

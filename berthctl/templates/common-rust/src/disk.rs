@@ -1,4 +1,5 @@
 //! Files that are there, whole, after a crash.
+#![allow(dead_code)] // not every plugin needs all of it
 use crate::berth::{Code, Status};
 use std::collections::HashSet;
 use std::ffi::{c_char, c_int, CString};
@@ -26,7 +27,8 @@ pub fn failed(what: &Path, error: &io::Error) -> Status {
     Status::new(code, format!("{}: {}", what.display(), error))
 }
 
-trait At<T> {
+/// For errors that name the path.
+pub trait At<T> {
     fn at(self, path: &Path) -> Result<T, Status>;
 }
 impl<T> At<T> for io::Result<T> {
@@ -87,6 +89,14 @@ pub fn remove_tree(path: &Path) -> Result<(), Status> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.at(path),
     }
+}
+
+pub fn names_in(path: &Path) -> Result<Vec<String>, Status> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).at(path)? {
+        names.push(entry.at(path)?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
 }
 
 /// Bytes on disk and files below a directory; names of one file count once.

@@ -79,6 +79,20 @@ pub fn text(bytes: &[u8]) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }
 
+/// A repeated string field.
+pub fn texts(message: &[u8], number: u64) -> Result<Vec<String>, Malformed> {
+    let mut found = Vec::new();
+    for field in fields(message) {
+        match field? {
+            Field { number: n, value: Value::Bytes(bytes) } if n == number => {
+                found.push(text(bytes).ok_or(Malformed)?)
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);

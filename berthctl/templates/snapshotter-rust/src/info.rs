@@ -1,47 +1,12 @@
 //! containerd.services.snapshots.v1.Info: what is known of a snapshot, in answers as on disk.
 use crate::pb::{self, Field, Malformed, Value};
-use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-pub type Labels = BTreeMap<String, String>;
+use crate::records::{self, Labels, Time};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     View = 1,
     Active = 2,
     Committed = 3,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Time {
-    seconds: u64,
-    nanos: u64,
-}
-
-impl Time {
-    pub fn now() -> Time {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Time { seconds: since.as_secs(), nanos: since.subsec_nanos().into() }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        pb::add_number(&mut out, 1, self.seconds);
-        pb::add_number(&mut out, 2, self.nanos);
-        out
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Time, Malformed> {
-        let mut time = Time { seconds: 0, nanos: 0 };
-        for field in pb::fields(bytes) {
-            match field? {
-                Field { number: 1, value: Value::Number(value) } => time.seconds = value,
-                Field { number: 2, value: Value::Number(value) } => time.nanos = value,
-                _ => {}
-            }
-        }
-        Ok(time)
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,11 +27,7 @@ impl Info {
         pb::add_number(&mut out, 3, self.kind as u64);
         pb::put_bytes(&mut out, 4, &self.created.encode());
         pb::put_bytes(&mut out, 5, &self.updated.encode());
-        for (key, value) in &self.labels {
-            let mut entry = pb::put_text(1, key);
-            pb::add_text(&mut entry, 2, value);
-            pb::put_bytes(&mut out, 6, &entry);
-        }
+        records::put_labels(&mut out, 6, &self.labels);
         out
     }
 
@@ -88,10 +49,7 @@ impl Info {
                 Field { number: 3, value: Value::Number(3) } => info.kind = Kind::Committed,
                 Field { number: 4, value: Value::Bytes(bytes) } => info.created = Time::decode(bytes)?,
                 Field { number: 5, value: Value::Bytes(bytes) } => info.updated = Time::decode(bytes)?,
-                Field { number: 6, value: Value::Bytes(bytes) } => {
-                    let (key, value) = pb::entry(bytes)?;
-                    info.labels.insert(key, value);
-                }
+                Field { number: 6, value: Value::Bytes(bytes) } => records::take_label(&mut info.labels, bytes)?,
                 _ => {} // of a newer version
             }
         }

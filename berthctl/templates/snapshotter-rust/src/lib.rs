@@ -6,12 +6,14 @@ mod disk;
 mod filter;
 mod info;
 mod pb;
+mod records;
 mod snapshots;
 
 use berth::{Call, Code, Host, Status};
 use filter::Filters;
-use info::{Info, Kind, Labels};
+use info::{Info, Kind};
 use pb::{Field, Malformed, Value};
+use records::Labels;
 use snapshots::{Mount, Snapshots};
 use std::path::Path;
 
@@ -39,8 +41,7 @@ impl Request {
                 Field { number: 2, value: Value::Bytes(bytes) } => request.key = text(bytes)?,
                 Field { number: 3, value: Value::Bytes(bytes) } => request.parent = text(bytes)?,
                 Field { number: 4, value: Value::Bytes(bytes) } => {
-                    let (key, value) = pb::entry(bytes)?;
-                    request.labels.insert(key, value);
+                    records::take_label(&mut request.labels, bytes)?
                 }
                 _ => {} // the snapshotter's name, and what newer clients send
             }
@@ -75,7 +76,7 @@ impl @Class@ {
         for field in pb::fields(bytes) {
             match field? {
                 Field { number: 2, value: Value::Bytes(bytes) } => info = Some(Info::decode(bytes)?),
-                Field { number: 3, value: Value::Bytes(bytes) } => mask = texts(bytes, 1)?,
+                Field { number: 3, value: Value::Bytes(bytes) } => mask = pb::texts(bytes, 1)?,
                 _ => {}
             }
         }
@@ -92,18 +93,6 @@ impl @Class@ {
         }
         Ok(())
     }
-}
-
-/// A repeated string field.
-fn texts(bytes: &[u8], number: u64) -> Result<Vec<String>, Malformed> {
-    let mut found = Vec::new();
-    for field in pb::fields(bytes) {
-        match field? {
-            Field { number: n, value: Value::Bytes(bytes) } if n == number => found.push(text(bytes)?),
-            _ => {}
-        }
-    }
-    Ok(found)
 }
 
 impl berth::Plugin for @Class@ {
@@ -139,7 +128,7 @@ impl berth::Plugin for @Class@ {
             return self.update(bytes).map_err(malformed)?.map(|info| with_info(&info));
         }
         if method == 7 {
-            self.list(&texts(bytes, 2).map_err(malformed)?, call)?;
+            self.list(&pb::texts(bytes, 2).map_err(malformed)?, call)?;
             return Ok(Vec::new());
         }
         let request = Request::parse(bytes).map_err(malformed)?;

@@ -3,7 +3,8 @@
 use crate::berth::{Code, Status};
 use crate::disk;
 use crate::filter::Filters;
-use crate::info::{Info, Kind, Labels, Time};
+use crate::info::{Info, Kind};
+use crate::records::{check_label_mask, check_labels, update_labels, Labels, Time};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,6 @@ use std::sync::{Mutex, MutexGuard};
 
 /// As many as overlayfs stacks.
 const MOST_LAYERS: usize = 500;
-/// Of a label, key and value together.
-const LONGEST_LABEL: usize = 4096;
 
 pub struct Mount {
     pub kind: &'static str,
@@ -35,16 +34,6 @@ struct State {
 pub struct Snapshots {
     root: PathBuf,
     state: Mutex<State>, // and the disk
-}
-
-fn check_labels(labels: &Labels) -> Result<(), Status> {
-    match labels.iter().find(|(key, value)| key.len() + value.len() > LONGEST_LABEL) {
-        Some((key, _)) => Err(Status::new(
-            Code::InvalidArgument,
-            format!("label {:.100}: key and value have more than {} bytes", key, LONGEST_LABEL),
-        )),
-        None => Ok(()),
-    }
 }
 
 fn check_key(key: &str) -> Result<(), Status> {
@@ -80,7 +69,7 @@ impl Snapshots {
             disk::make_directory(&root.join(name), 0o700)?;
         }
         let mut state = State::default();
-        for name in names_in(&root.join("records"))? {
+        for name in disk::names_in(&root.join("records"))? {
             let id: u64 = match name.parse() {
                 Ok(id) => id,
                 Err(_) => continue, // half-written, of before a crash
@@ -101,7 +90,7 @@ impl Snapshots {
     /// Trees without a record: of what was removed, or never recorded.
     fn remove_strays(&self) -> Result<(), Status> {
         let state = self.lock();
-        for name in names_in(&self.root.join("snapshots"))? {
+        for name in disk::names_in(&self.root.join("snapshots"))? {
             if !state.by_name.values().any(|one| one.id.to_string() == name) {
                 let _ = disk::remove_tree(&self.root.join("snapshots").join(name));
             }
@@ -244,19 +233,12 @@ impl Snapshots {
     /// Labels by a field mask: "labels", "labels.KEY", or none for all of them.
     pub fn update(&self, key: &str, wanted: Labels, mask: &[String]) -> Result<Info, Status> {
         check_labels(&wanted)?;
-        if let Some(path) = mask.iter().find(|path| *path != "labels" && !path.starts_with("labels.")) {
-            return Err(Status::new(Code::InvalidArgument, format!("update {}: {} cannot be changed", key, path)));
-        }
-        let masked = |label: &String| {
-            let named = |path: &String| path == "labels" || path.strip_prefix("labels.") == Some(label.as_str());
-            mask.is_empty() || mask.iter().any(named)
-        };
+        check_label_mask(key, mask)?;
         let mut state = self.lock();
         let one = state.need(key)?;
         let id = one.id;
         let mut info = one.info.clone();
-        info.labels.retain(|label, _| !masked(label));
-        info.labels.extend(wanted.into_iter().filter(|(label, _)| masked(label)));
+        update_labels(&mut info.labels, wanted, mask);
         info.updated = Time::now();
         disk::write_durably(&self.record(id), &info.encode())?;
         state.insert(Snapshot { id, info: info.clone() });
@@ -274,15 +256,6 @@ impl Snapshots {
         let id = self.lock().need(key)?.id;
         disk::measure_tree(&self.tree(id).join("fs"))
     }
-}
-
-fn names_in(path: &Path) -> Result<Vec<String>, Status> {
-    let failed = |error| disk::failed(path, &error);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(path).map_err(failed)? {
-        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
-    }
-    Ok(names)
 }
 
 #[cfg(test)]
