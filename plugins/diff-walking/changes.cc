@@ -119,24 +119,49 @@ class Walk {
         whiteout_(user_xattr ? "user.overlay.whiteout" : "trusted.overlay.whiteout"),
         sink_(sink) {}
 
-  /// `lower` is -1 where nothing can be below.
-  Status directory(int lower, int upper, const std::string& path) {
-    BERTH_ASSIGN_OR_RETURN(std::vector<std::string> names, sorted_names(upper));
-    if (!upper_only_ && lower >= 0) {
-      BERTH_ASSIGN_OR_RETURN(const std::vector<std::string> below, sorted_names(lower));
-      std::vector<std::string> all;
-      std::set_union(names.begin(), names.end(), below.begin(), below.end(),
-                     std::back_inserter(all));
-      names = std::move(all);
-    }
-    for (const std::string& name : names) {
-      const Status status = entry({lower, name}, {upper, name}, joined(path, name));
-      if (!status.ok()) return status.with_context("compare " + joined(path, name));
+  /// All that is in the directories, in order of names.
+  Status run(int lower, int upper) {
+    std::vector<Level> levels;  // from the top down; trees may be deeper than stacks
+    levels.emplace_back();
+    BERTH_RETURN_IF_ERROR(list(lower, upper, &levels.back()));
+    while (!levels.empty()) {
+      Level& level = levels.back();
+      if (level.next == level.names.size()) {
+        levels.pop_back();
+        continue;
+      }
+      const bool top = levels.size() == 1;
+      const std::string& name = level.names[level.next++];
+      const std::string path = joined(level.path, name);
+      Level below;
+      const Status status = entry({top ? lower : level.lower.get(), name},
+                                  {top ? upper : level.upper.get(), name}, path, &below);
+      if (!status.ok()) return status.with_context("compare " + path);
+      if (below.upper) levels.push_back(std::move(below));
     }
     return {};
   }
 
  private:
+  struct Level {
+    UniqueFd lower;  // none where nothing can be below
+    UniqueFd upper;
+    std::string path;
+    std::vector<std::string> names;
+    size_t next = 0;  // of names
+  };
+
+  Status list(int lower, int upper, Level* out) const {
+    BERTH_ASSIGN_OR_RETURN(out->names, sorted_names(upper));
+    if (upper_only_ || lower < 0) return {};
+    BERTH_ASSIGN_OR_RETURN(const std::vector<std::string> below, sorted_names(lower));
+    std::vector<std::string> all;
+    std::set_union(out->names.begin(), out->names.end(), below.begin(), below.end(),
+                   std::back_inserter(all));
+    out->names = std::move(all);
+    return {};
+  }
+
   Status deleted(const std::string& path) {
     Change change;
     change.kind = ChangeKind::kDeleted;
@@ -162,7 +187,8 @@ class Walk {
     return {};
   }
 
-  Status entry(const At& lower, const At& upper, const std::string& path) {
+  /// Fills in `inside` for a directory, whose content comes next.
+  Status entry(const At& lower, const At& upper, const std::string& path, Level* inside) {
     BERTH_ASSIGN_OR_RETURN(const auto below, look_at(lower));
     BERTH_ASSIGN_OR_RETURN(const auto above, look_at(upper));
     if (!above) return below ? deleted(path) : Status();
@@ -185,7 +211,6 @@ class Walk {
     }
     if (!S_ISDIR(above->st_mode)) return {};
 
-    BERTH_ASSIGN_OR_RETURN(const UniqueFd upper_dir, open_child(upper));
     UniqueFd lower_dir;
     if (below && S_ISDIR(below->st_mode)) {
       BERTH_ASSIGN_OR_RETURN(lower_dir, open_child(lower));
@@ -199,7 +224,12 @@ class Walk {
         lower_dir.reset();  // all that is in here is new
       }
     }
-    return directory(lower_dir.get(), upper_dir.get(), path);
+    BERTH_ASSIGN_OR_RETURN(UniqueFd upper_dir, open_child(upper));
+    BERTH_RETURN_IF_ERROR(list(lower_dir.get(), upper_dir.get(), inside));
+    inside->path = path;
+    inside->lower = std::move(lower_dir);
+    inside->upper = std::move(upper_dir);
+    return {};
   }
 
   bool upper_only_;
@@ -213,12 +243,12 @@ class Walk {
 }  // namespace
 
 Status compare_trees(const RootDir& lower, const RootDir& upper, ChangeSink* sink) {
-  return Walk(false, false, sink).directory(lower.fd(), upper.fd(), {});
+  return Walk(false, false, sink).run(lower.fd(), upper.fd());
 }
 
 Status compare_upper_dir(const RootDir& lower, const RootDir& upper, bool user_xattr,
                          ChangeSink* sink) {
-  return Walk(true, user_xattr, sink).directory(lower.fd(), upper.fd(), {});
+  return Walk(true, user_xattr, sink).run(lower.fd(), upper.fd());
 }
 
 }  // namespace berth::diff_walking

@@ -213,24 +213,59 @@ Status Extractor::make_opaque(int parent, const std::string& name) {
   return {};
 }
 
+bool Extractor::brings(const Names* brought, const std::string& name) {
+  return brought != nullptr && brought->contains(name);
+}
+
 /// Removes what this layer has not brought. True when something stays.
 Result<bool> Extractor::prune(int dir) {
-  struct stat info;
-  if (::fstat(dir, &info) != 0) return errno_status(errno, "stat an opaque directory");
-  const auto found = unpacked_.find({info.st_dev, info.st_ino});
-  BERTH_ASSIGN_OR_RETURN(const std::vector<std::string> names, sorted_names(dir));
-  bool any = false;
-  for (const std::string& name : names) {
-    bool keep = found != unpacked_.end() && found->second.contains(name);
-    UniqueFd child(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (child) {
-      BERTH_ASSIGN_OR_RETURN(const bool below, prune(child.get()));
-      keep = keep || below;
+  struct Level {
+    UniqueFd dir;
+    const Names* brought = nullptr;
+    std::vector<std::string> names = {};  // that are still to be looked at
+    bool stays = false;
+  };
+  std::vector<Level> levels;  // from the top down; trees may be deeper than stacks
+  const auto enter = [&](int at, UniqueFd own) -> Status {
+    struct stat info;
+    if (::fstat(at, &info) != 0) return errno_status(errno, "stat an opaque directory");
+    const auto found = unpacked_.find({info.st_dev, info.st_ino});
+    levels.push_back({std::move(own), found == unpacked_.end() ? nullptr : &found->second});
+    BERTH_ASSIGN_OR_RETURN(levels.back().names, sorted_names(at));
+    return {};
+  };
+  BERTH_RETURN_IF_ERROR(enter(dir, UniqueFd()));
+  while (true) {
+    Level& level = levels.back();
+    const int at = levels.size() == 1 ? dir : level.dir.get();
+    if (level.names.empty()) {
+      const bool stays = level.stays;
+      levels.pop_back();
+      if (levels.empty()) return stays;
+      Level& above = levels.back();
+      const int parent = levels.size() == 1 ? dir : above.dir.get();
+      if (!stays && !brings(above.brought, above.names.back())) {
+        BERTH_RETURN_IF_ERROR(remove_tree(parent, above.names.back()));
+      } else {
+        above.stays = true;
+      }
+      above.names.pop_back();
+      continue;
     }
-    if (!keep) BERTH_RETURN_IF_ERROR(remove_tree(dir, name));
-    any = any || keep;
+    const std::string& name = level.names.back();
+    UniqueFd child(::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (child) {  // its name stays in the list until it is done
+      const int fd = child.get();
+      BERTH_RETURN_IF_ERROR(enter(fd, std::move(child)));
+      continue;
+    }
+    if (brings(level.brought, name)) {
+      level.stays = true;
+    } else {
+      BERTH_RETURN_IF_ERROR(remove_tree(at, name));
+    }
+    level.names.pop_back();
   }
-  return any;
 }
 
 Status Extractor::remove_existing(const std::string& base) {

@@ -63,6 +63,7 @@ class Extractor {
   Status apply_whiteout(const std::string& base);
   Status make_opaque(int parent, const std::string& name);
   Result<bool> prune(int dir);
+  static bool brings(const Names* brought, const std::string& name);
 
   Status make_file(const std::string& base, const TarEntry& entry, TarReader* archive);
   Status make_directory(const EntryPath& path, const TarEntry& entry);

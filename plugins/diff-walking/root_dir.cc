@@ -92,46 +92,70 @@ Result<UniqueFd> RootDir::make_dirs(const std::string& path, const Created& crea
   return make_dirs(path, created, 0);
 }
 
-Result<UniqueFd> RootDir::make_dirs(const std::string& path, const Created& created,
-                                    int depth) const {
-  const int found = resolve(path, O_PATH | O_DIRECTORY);
-  if (found >= 0) return UniqueFd(found);
-  if (found == -ENOTDIR || found == -ELOOP) {
-    return invalid_argument("\"" + path +
-                            "\" is needed as a directory, but a part of it is something else");
+Status RootDir::unusable(int error, const std::string& path) const {
+  if (error != ENOTDIR && error != ELOOP) {
+    return errno_status(error, "open the directory " + path + " in " + path_);
   }
-  if (found != -ENOENT) return errno_status(-found, "open the directory " + path + " in " + path_);
-  if (depth > kMaxLinkDepth) {
-    return invalid_argument("\"" + path + "\" goes through too many symbolic links");
-  }
-
-  const size_t slash = path.rfind('/');
-  const std::string above = slash == std::string::npos ? std::string() : path.substr(0, slash);
-  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
-  if (name.empty() || name == "." || name == "..") return make_dirs(above, created, depth + 1);
-  BERTH_ASSIGN_OR_RETURN(UniqueFd parent, make_dirs(above, created, depth));
-  if (::mkdirat(parent.get(), name.c_str(), 0755) == 0) {
-    if (created) BERTH_RETURN_IF_ERROR(created(parent.get(), name, path));
-  } else if (errno != EEXIST) {
-    return errno_status(errno, "make the directory " + path + " in " + path_);
-  } else {
-    // A link to something that does not exist yet: make that, as seen from inside the root.
-    char target[4096];
-    const ssize_t size = ::readlinkat(parent.get(), name.c_str(), target, sizeof target - 1);
-    if (size > 0) {
-      const std::string text(target, static_cast<size_t>(size));
-      const std::string pointed =
-          text.starts_with('/') || above.empty() ? text : above + "/" + text;
-      BERTH_ASSIGN_OR_RETURN(UniqueFd made, make_dirs(pointed, created, depth + 1));
-    }
-  }
-  UniqueFd dir(resolve(path, O_PATH | O_DIRECTORY));
-  if (dir) return dir;
-  return errno_status(-dir.release(), "open the directory " + path + " in " + path_);
+  return invalid_argument("\"" + path +
+                          "\" is needed as a directory, but a part of it is something else");
 }
 
-Status remove_tree(int parent, const std::string& name,
-                   const std::function<void(const struct stat&)>& removed) {
+// Calls itself once per link, and not per directory: a layer says how many of those there are, and
+// stacks are small.
+Result<UniqueFd> RootDir::make_dirs(const std::string& path, const Created& created,
+                                    int links) const {
+  if (links > kMaxLinkDepth) {
+    return invalid_argument("\"" + path + "\" goes through too many symbolic links");
+  }
+  size_t end = path.size();  // of the part that is there
+  int found = resolve(path, O_PATH | O_DIRECTORY);
+  while (found == -ENOENT && end > 0) {
+    const size_t slash = path.rfind('/', end - 1);
+    end = slash == std::string::npos ? 0 : slash;
+    found = resolve(path.substr(0, end), O_PATH | O_DIRECTORY);
+  }
+  if (found < 0) return unusable(-found, path);
+  UniqueFd dir(found);
+  while (end < path.size()) {
+    const size_t begin = path[end] == '/' ? end + 1 : end;
+    end = std::min(path.find('/', begin), path.size());
+    const std::string above = path.substr(0, begin == 0 ? 0 : begin - 1);
+    BERTH_RETURN_IF_ERROR(
+        make_dir(dir.get(), above, path.substr(begin, end - begin), created, links));
+    dir.reset(resolve(path.substr(0, end), O_PATH | O_DIRECTORY));
+    if (!dir) return unusable(-dir.release(), path);
+  }
+  return dir;
+}
+
+Status RootDir::make_dir(int parent, const std::string& above, const std::string& name,
+                         const Created& created, int links) const {
+  if (name.empty() || name == "." || name == "..") return {};
+  const std::string path = above.empty() ? name : above + "/" + name;
+  if (::mkdirat(parent, name.c_str(), 0755) == 0) {
+    return created ? created(parent, name, path) : Status();
+  }
+  if (errno != EEXIST) return errno_status(errno, "make the directory " + path + " in " + path_);
+  // A link to something that does not exist yet: make that, as seen from inside the root.
+  std::string target(4096, '\0');
+  const ssize_t size = ::readlinkat(parent, name.c_str(), target.data(), target.size());
+  if (size <= 0) return {};
+  target.resize(static_cast<size_t>(size));
+  if (!target.starts_with('/') && !above.empty()) target = above + "/" + target;
+  return make_dirs(target, created, links + 1).status();
+}
+
+namespace {
+
+/// A directory that goes, once all that is in it has gone.
+struct Going {
+  UniqueFd dir;
+  std::string name;
+  std::vector<std::string> inside = {};
+};
+
+/// Removes a file; a directory is added to `going`.
+Status begin_removal(int parent, const std::string& name, std::vector<Going>* going) {
   if (::unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) return {};
   // EISDIR for a directory; POSIX also allows EPERM.
   if (errno != EISDIR && errno != EPERM) return errno_status(errno, "remove " + name);
@@ -142,14 +166,39 @@ Status remove_tree(int parent, const std::string& name,
     if (error == ENOENT) return {};
     return errno_status(error, "remove " + name + ": open the directory");
   }
-  if (removed) {
+  std::vector<std::string> inside;
+  BERTH_RETURN_IF_ERROR(for_each_name(dir.get(), [&](const std::string& child) {
+    inside.push_back(child);
+    return Status();
+  }));
+  going->push_back({std::move(dir), name, std::move(inside)});
+  return {};
+}
+
+}  // namespace
+
+Status remove_tree(int parent, const std::string& name,
+                   const std::function<void(const struct stat&)>& removed) {
+  std::vector<Going> going;  // from the top down; trees may be deeper than stacks
+  BERTH_RETURN_IF_ERROR(begin_removal(parent, name, &going));
+  while (!going.empty()) {
+    Going& last = going.back();
+    if (!last.inside.empty()) {
+      const std::string child = std::move(last.inside.back());
+      last.inside.pop_back();
+      BERTH_RETURN_IF_ERROR(begin_removal(last.dir.get(), child, &going));
+      continue;
+    }
     struct stat info;
-    if (::fstat(dir.get(), &info) == 0) removed(info);
+    if (removed && ::fstat(last.dir.get(), &info) == 0) removed(info);
+    const std::string gone = std::move(last.name);
+    going.pop_back();
+    const int above = going.empty() ? parent : going.back().dir.get();
+    if (::unlinkat(above, gone.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
+      return errno_status(errno, "remove the directory " + gone);
+    }
   }
-  BERTH_RETURN_IF_ERROR(for_each_name(
-      dir.get(), [&](const std::string& child) { return remove_tree(dir.get(), child, removed); }));
-  if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return {};
-  return errno_status(errno, "remove the directory " + name);
+  return {};
 }
 
 Status for_each_name(int dir, const std::function<Status(const std::string& name)>& visit) {

@@ -57,7 +57,10 @@ class RootDir {
   Result<UniqueFd> make_dirs(const std::string& path, const Created& created) const;
 
  private:
-  Result<UniqueFd> make_dirs(const std::string& path, const Created& created, int depth) const;
+  Result<UniqueFd> make_dirs(const std::string& path, const Created& created, int links) const;
+  Status make_dir(int parent, const std::string& above, const std::string& name,
+                  const Created& created, int links) const;
+  Status unusable(int error, const std::string& path) const;
 
   UniqueFd fd_;
   std::string path_;

@@ -1,5 +1,7 @@
 // Level "serves", for differs: layers unpacked.
+#include <pthread.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -25,6 +27,22 @@ Archive small_layer() {
       .dir("etc")
       .add({.name = "etc/motd", .content = "good day\n", .mode = 0640, .uid = 5, .gid = 6})
       .symlink("motd", "etc/motd");
+}
+
+/// Runs on a thread with a stack as small as that on which berthd calls a handler.
+template <typename Work>
+void on_handler_stack(Work work) {
+  pthread_attr_t attributes;
+  pthread_t thread;
+  ASSERT_EQ(::pthread_attr_init(&attributes), 0);
+  ASSERT_EQ(::pthread_attr_setstacksize(&attributes, 1 << 20), 0);
+  const auto run = [](void* work_on) -> void* {
+    (*static_cast<Work*>(work_on))();
+    return nullptr;
+  };
+  ASSERT_EQ(::pthread_create(&thread, &attributes, run, &work), 0);
+  ::pthread_join(thread, nullptr);
+  ::pthread_attr_destroy(&attributes);
 }
 
 /// The codes that say whose fault it is. A client would try again, or ask for help, where it is
@@ -113,6 +131,7 @@ TEST_F(DifferKit, EntriesOfAllKinds) {
   EXPECT_EQ(status_of(to + "/" + long_name).st_mtime, 1'500'000'000);
   EXPECT_EQ(berth::testing::attribute(to + "/attribute", "user.berth"), "value");
   EXPECT_EQ(read(to + "/in/no/entry/of/its/own"), "deep");
+  EXPECT_EQ(status_of(to + "/in/no").st_mode & 07777, 0755U) << "what no entry says anything of";
   EXPECT_EQ(status_of(to + "/empty").st_size, 0);
   EXPECT_EQ(read(to + "/\xc3\xa4 \n name"), "odd");
 }
@@ -354,6 +373,37 @@ TEST_F(DifferKit, NothingEscapes) {
   const std::string to = attack("an absolute name", Archive().file(absolute + "/new", "inside"));
   const std::string inside = to + absolute + "/new";
   EXPECT_TRUE(!exists(inside) || read(inside) == "inside");
+}
+
+// As deep as a path can be: what walks by calling itself must not run out of its stack, which is
+// that of the caller.
+TEST_F(DifferKit, DeepTrees) {
+  std::string path = "d";
+  while (path.size() < 3900) path += "/d";
+  const std::string to = folder("to");
+  rlimit files{};  // a descriptor per level, for who works so; and for the end of this case
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);
+  files.rlim_cur = files.rlim_max;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &files), 0);
+  on_handler_stack([&] {
+    const auto outcome = [](const char* what, const auto& result) {
+      EXPECT_TRUE(result.ok() || !result.status().message().empty()) << what << ": no reason";
+      return result.ok();
+    };
+    if (outcome("a deep tree", apply(Archive().pax({{"path", path}}).file("f", "x").end(), to))) {
+      EXPECT_TRUE(exists(to + "/" + path));
+    }
+    const std::string again = Archive()
+                                  .pax({{"path", path}})
+                                  .file("f", "y")
+                                  .file("d/.wh..wh..opq", "")
+                                  .file(".wh..wh..opq", "")
+                                  .end();
+    (void)outcome("an opaque one", apply(again, to));
+    (void)outcome("what a deep tree has more", diff({}, {bind(to, false)}));
+    (void)outcome("what is less", diff({bind(to, false)}, {}));
+    (void)outcome("a whiteout", apply(Archive().file(".wh.d", "").end(), to));
+  });
 }
 
 TEST_F(DifferKit, SeveralAtOnce) {
