@@ -45,7 +45,8 @@ def run(*command, cwd=None, code=0, timeout=240, env=None):
 
 
 # And one template more than the others of its language.
-MORE_MODULES = {"differ-cpp": ["libarchive", "zlib", "libzstd"], "runtime-cpp": ["nlohmann_json"]}
+MORE_MODULES = {"differ-cpp": ["libarchive", "zlib", "libzstd"], "differ-c": ["libarchive", "zlib", "libzstd"],
+                "runtime-cpp": ["nlohmann_json"]}
 
 
 def missing(template):

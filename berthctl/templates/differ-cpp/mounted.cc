@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -32,10 +33,11 @@ berth::Status mount_one(const containerd::types::Mount& mount, const std::string
 }
 
 berth::Status enter(const std::vector<containerd::types::Mount>& mounts, const std::string& target) {
-  // Of this thread's own: mounts, root and working directory.
+  // Of this thread's own: mounts, root, working directory and umask.
   if (::unshare(CLONE_NEWNS | CLONE_FS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
     return berth::errno_status(errno, "make a mount namespace");
   }
+  (void)::umask(022);
   for (const auto& mount : mounts) BERTH_RETURN_IF_ERROR(mount_one(mount, target));
   if (::chroot(target.c_str()) != 0 || ::chdir("/") != 0) return berth::errno_status(errno, "enter " + target);
   return {};
