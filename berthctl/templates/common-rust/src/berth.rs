@@ -24,11 +24,11 @@ pub const fn text(text: &'static str) -> Str {
 }
 
 impl Str {
-    fn borrow(text: &str) -> Str {
+    pub(crate) fn borrow(text: &str) -> Str {
         Str { data: text.as_ptr(), size: text.len() as u32, spare: 0 }
     }
     /// What the host says is UTF-8; what is not reads as empty.
-    unsafe fn get<'a>(self) -> &'a str {
+    pub(crate) unsafe fn get<'a>(self) -> &'a str {
         if self.size == 0 {
             return "";
         }
@@ -47,7 +47,7 @@ pub struct Bytes {
 }
 
 #[repr(C)]
-struct Message {
+pub struct Message {
     body: Bytes,
     fds: *const i32,
     fd_count: u32,
@@ -55,10 +55,10 @@ struct Message {
 }
 
 #[repr(C)]
-struct RawStatus {
-    code: i32,
+pub struct RawStatus {
+    pub(crate) code: i32,
     spare: u32,
-    message: Str,
+    pub(crate) message: Str,
     details: Str,
 }
 
@@ -86,14 +86,33 @@ pub const fn both_streams(name: &'static str) -> Method {
 
 const CLIENT_STREAM: u32 = 1;
 const SERVER_STREAM: u32 = 2;
-const OK: i32 = 0;
-const END: i32 = 2;
-const FOREVER: i64 = i64::MAX;
+pub(crate) const OK: i32 = 0;
+pub(crate) const END: i32 = 2;
+pub(crate) const FOREVER: i64 = i64::MAX;
 
 pub enum RawSelf {}
 pub enum RawCall {}
 
-/// The head of berth_host. Later slots are not used here and need not be named: tables only grow.
+pub enum RawTarget {}
+pub enum RawClient {}
+
+#[repr(C)]
+pub struct CallOptions {
+    pub(crate) struct_size: u32,
+    pub(crate) header_count: u32,
+    pub(crate) headers: *const Header,
+    pub(crate) parent: *const RawCall,
+    pub(crate) deadline: i64,
+}
+
+#[repr(C)]
+pub struct Header {
+    pub(crate) key: Str,
+    pub(crate) value: Str,
+    pub(crate) spare: u64,
+}
+
+/// berth_host. Slots without a type are not used here.
 #[repr(C)]
 pub struct HostTable {
     struct_size: u32,
@@ -109,9 +128,9 @@ pub struct HostTable {
     spawn: *const c_void,
     unhealthy: *const c_void,
     bound: *const c_void,
-    connect: *const c_void,
+    pub(crate) connect: unsafe extern "C" fn(*mut RawSelf, Str, u32) -> *mut RawTarget,
     target_property: *const c_void,
-    resolve: *const c_void,
+    pub(crate) resolve: unsafe extern "C" fn(*mut RawTarget, Str) -> u32,
     header: unsafe extern "C" fn(*const RawCall, Str) -> Str,
     headers: *const c_void,
     deadline: unsafe extern "C" fn(*const RawCall) -> i64,
@@ -123,6 +142,35 @@ pub struct HostTable {
     send: unsafe extern "C" fn(*mut RawCall, *const Message, i64) -> i32,
     on_ready: *const c_void,
     finish: unsafe extern "C" fn(*mut RawCall, *const RawStatus, *const Message),
+    forward: *const c_void,
+    unary: *const c_void,
+    pub(crate) open: unsafe extern "C" fn(*mut RawTarget, u32, *const CallOptions) -> *mut RawClient,
+    pub(crate) client_send: unsafe extern "C" fn(*mut RawClient, *const Message, i64) -> i32,
+    pub(crate) client_half_close: unsafe extern "C" fn(*mut RawClient),
+    pub(crate) client_recv: unsafe extern "C" fn(*mut RawClient, i64, *mut Message) -> i32,
+    client_on_ready: *const c_void,
+    pub(crate) client_cancel: unsafe extern "C" fn(*mut RawClient),
+    pub(crate) client_status: unsafe extern "C" fn(*const RawClient, *mut RawStatus) -> i32,
+    pub(crate) client_release: unsafe extern "C" fn(*mut RawClient),
+}
+
+impl HostTable {
+    /// Bytes in memory of the host, to be given away.
+    pub(crate) fn message(&self, bytes: &[u8]) -> Result<Message, Status> {
+        let memory = unsafe { (self.alloc)(bytes.len().max(1) as u64) };
+        if memory.is_null() {
+            return Err(Status::new(Code::ResourceExhausted, "no memory for a message"));
+        }
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), memory as *mut u8, bytes.len()) };
+        let size = bytes.len() as u64;
+        let body = Bytes { data: memory, size, release: Some(self.dealloc), owner: memory, spare: 0 };
+        Ok(Message { body, fds: ptr::null(), fd_count: 0, spare: 0 })
+    }
+
+    /// Of a message that was not taken.
+    pub(crate) fn drop_message(&self, message: Message) {
+        unsafe { (self.dealloc)(message.body.owner) }
+    }
 }
 
 #[repr(C)]
@@ -164,17 +212,21 @@ pub struct Module {
 #[repr(i32)]
 pub enum Code {
     Cancelled = 1,
+    Unknown = 2,
     InvalidArgument = 3,
+    DeadlineExceeded = 4,
     NotFound = 5,
     AlreadyExists = 6,
     PermissionDenied = 7,
     ResourceExhausted = 8,
     FailedPrecondition = 9,
+    Aborted = 10,
     OutOfRange = 11,
     Unimplemented = 12,
     Internal = 13,
     Unavailable = 14,
     DataLoss = 15,
+    Unauthenticated = 16,
 }
 
 #[derive(Debug)]
@@ -196,8 +248,8 @@ impl Status {
 /// This instance, as the host knows it. Both pointers live for ever.
 #[derive(Clone, Copy)]
 pub struct Host {
-    table: &'static HostTable,
-    this: *mut RawSelf,
+    pub(crate) table: &'static HostTable,
+    pub(crate) this: *mut RawSelf,
 }
 
 impl Host {
@@ -219,7 +271,7 @@ impl Host {
 /// A call that is not finished; request and headers are borrowed from it [1].
 pub struct Call<'a> {
     table: &'a HostTable,
-    raw: *mut RawCall,
+    pub(crate) raw: *mut RawCall,
 }
 
 impl Call<'_> {
@@ -249,30 +301,13 @@ impl Call<'_> {
         }
     }
 
-    /// Bytes in memory of the host, to be given away.
-    fn message(&self, bytes: &[u8]) -> Result<Message, Status> {
-        let memory = unsafe { (self.table.alloc)(bytes.len().max(1) as u64) };
-        if memory.is_null() {
-            return Err(Status::new(Code::ResourceExhausted, "no memory for the response"));
-        }
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), memory as *mut u8, bytes.len()) };
-        let body = Bytes {
-            data: memory,
-            size: bytes.len() as u64,
-            release: Some(self.table.dealloc),
-            owner: memory,
-            spare: 0,
-        };
-        Ok(Message { body, fds: ptr::null(), fd_count: 0, spare: 0 })
-    }
-
     /// One response of a server stream; waits while the client is slow. An error: it is gone.
     pub fn send(&self, bytes: &[u8]) -> Result<(), Status> {
-        let message = self.message(bytes)?;
+        let message = self.table.message(bytes)?;
         if unsafe { (self.table.send)(self.raw, &message, FOREVER) } == OK {
             return Ok(());
         }
-        unsafe { (self.table.dealloc)(message.body.owner) };
+        self.table.drop_message(message);
         Err(Status::new(Code::Cancelled, "the caller is gone"))
     }
 
@@ -282,7 +317,7 @@ impl Call<'_> {
         match answer {
             Err(status) => refuse(&status),
             Ok(None) => unsafe { (self.table.finish)(self.raw, ptr::null(), ptr::null()) },
-            Ok(Some(response)) => match self.message(&response) {
+            Ok(Some(response)) => match self.table.message(&response) {
                 Err(status) => refuse(&status),
                 Ok(message) => unsafe { (self.table.finish)(self.raw, ptr::null(), &message) },
             },
@@ -291,7 +326,7 @@ impl Call<'_> {
 }
 
 /// A message that came; goes back when it is dropped.
-pub struct Received(Message);
+pub struct Received(pub(crate) Message);
 
 impl std::ops::Deref for Received {
     type Target = [u8];
