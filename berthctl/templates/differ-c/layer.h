@@ -5,6 +5,9 @@
 #include "bytes.h"
 #include "failure.h"
 
+/* Whether a layer has a say in an attribute. */
+int is_of_layers(const char *attribute);
+
 /* Unpacks a tar archive: what it brings replaces what is there, ".wh.NAME" removes NAME, ".wh..wh..opq" all that the lower layers have
  * in its directory. INVALID_ARGUMENT for what is no sound archive. */
 int32_t unpack_here(const struct bytes *archive, struct failure *why);

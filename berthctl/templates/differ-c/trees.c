@@ -19,6 +19,10 @@
 
 /* -- trees ----------------------------------------------------------------------------------------------------------- */
 
+int is_of_layers(const char *attribute) {
+  return strncmp(attribute, "user.", 5) == 0 || strcmp(attribute, "security.capability") == 0;
+}
+
 /* Calls `take` for each attribute that layers carry. */
 static int each_attribute(const char *path, int (*take)(void *context, const char *name, const char *value, size_t size), void *context) {
   char *list = malloc(2 * STEP);
@@ -28,7 +32,7 @@ static int each_attribute(const char *path, int (*take)(void *context, const cha
   int result = list == NULL ? -1 : 0;
   for (; result == 0 && name < list + size; name += strlen(name) + 1) {
     ssize_t value_size = 0;
-    if (strncmp(name, "user.", 5) != 0 && strcmp(name, "security.capability") != 0) continue;
+    if (!is_of_layers(name)) continue;
     value_size = lgetxattr(path, name, value, STEP);
     if (value_size >= 0) result = take(context, name, value, (size_t)value_size);
   }

@@ -147,6 +147,22 @@ static int32_t whiteout(const struct unpacker *self, char *path, char *base) {
   return remove_path(self, path);
 }
 
+/* Others than those of which layers have a say steer overlayfs and the rest of the system. 0, or -1 when memory is gone. */
+static int keep_attributes_of_layers(struct archive_entry *entry) {
+  struct archive_entry *copy = archive_entry_clone(entry); /* whose attributes stay as they are meanwhile */
+  const char *name = NULL;
+  const void *value = NULL;
+  size_t size = 0;
+  if (copy == NULL) return -1;
+  archive_entry_xattr_clear(entry);
+  (void)archive_entry_xattr_reset(copy);
+  while (archive_entry_xattr_next(copy, &name, &value, &size) == ARCHIVE_OK) {
+    if (is_of_layers(name)) archive_entry_xattr_add_entry(entry, name, value, size);
+  }
+  archive_entry_free(copy);
+  return 0;
+}
+
 static int32_t take(struct unpacker *self, struct archive_entry *entry, char *path) {
   char link[PATH_SIZE];
   char *base = strrchr(path, '/') + 1;
@@ -162,7 +178,7 @@ static int32_t take(struct unpacker *self, struct archive_entry *entry, char *pa
   /* A directory stays with what is in it, everything else is replaced. */
   if (!(archive_entry_filetype(entry) == AE_IFDIR && is_real_directory(path)) && remove_path(self, path) != 0) return self->why->code;
   archive_entry_set_pathname(entry, path);
-  if (names_add(&self->brought, path) != 0) return fail_errno(self->why, ENOMEM, "unpack a layer");
+  if (keep_attributes_of_layers(entry) != 0 || names_add(&self->brought, path) != 0) return fail_errno(self->why, ENOMEM, "unpack a layer");
   if (archive_write_header(self->out, entry) != ARCHIVE_OK) return broken(self, self->out, path);
   if (copy_content(self, path) != 0) return self->why->code;
   return archive_write_finish_entry(self->out) == ARCHIVE_OK ? 0 : broken(self, self->out, path);

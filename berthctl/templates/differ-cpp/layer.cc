@@ -46,6 +46,21 @@ std::string in_root(const std::string& name) {
 /// "a/b" of "/a/b".
 std::string without_slash(const std::string& path) { return path.substr(1); }
 
+/// Whether a layer has a say in it: others steer overlayfs and the rest of the system.
+bool is_of_layers(std::string_view attribute) { return attribute.starts_with("user.") || attribute == "security.capability"; }
+
+void keep_attributes_of_layers(archive_entry* entry) {
+  std::map<std::string, std::string> kept;
+  const char* name = nullptr;
+  const void* value = nullptr;
+  size_t size = 0;
+  for (::archive_entry_xattr_reset(entry); ::archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK;) {
+    if (is_of_layers(name)) kept[name].assign(static_cast<const char*>(value), size);
+  }
+  ::archive_entry_xattr_clear(entry);
+  for (const auto& [key, bytes] : kept) ::archive_entry_xattr_add_entry(entry, key.c_str(), bytes.data(), bytes.size());
+}
+
 class Unpacker {
  public:
   explicit Unpacker(const std::string& bytes)
@@ -97,6 +112,7 @@ class Unpacker {
     // A directory stays with what is in it, everything else is replaced.
     if (!(directory && is_real_directory(path))) BERTH_RETURN_IF_ERROR(remove(path));
     ::archive_entry_set_pathname(entry, path.c_str());
+    keep_attributes_of_layers(entry);
     brought_.insert(path);
     for (fs::path above = parent; above != "/"; above = above.parent_path()) brought_.insert(above);
     if (::archive_write_header(out_.get(), entry) != ARCHIVE_OK) return broken(out_.get(), path);
@@ -152,7 +168,7 @@ std::vector<std::string> attributes_of(const std::string& path) {
   for (ssize_t at = 0; at < size;) {
     const std::string name = list.c_str() + at;
     at += static_cast<ssize_t>(name.size()) + 1;
-    if (name.starts_with("user.") || name == "security.capability") names.push_back(name);
+    if (is_of_layers(name)) names.push_back(name);
   }
   return names;
 }

@@ -375,6 +375,23 @@ TEST_F(DifferKit, NothingEscapes) {
   EXPECT_TRUE(!exists(inside) || read(inside) == "inside");
 }
 
+// What trusted.* says is between overlayfs and who mounts it.
+TEST_F(DifferKit, AttributesThatAreNotForLayers) {
+  const std::string to = folder("to");
+  const std::string own = "trusted.overlay.redirect";
+  const std::string layer =
+      Archive()
+          .pax({{"SCHILY.xattr." + own, "/etc"}, {"SCHILY.xattr.user.a", "1"}})
+          .dir("dir")
+          .pax({{"SCHILY.xattr.trusted.overlay.metacopy", "x"}})
+          .file("file", "x")
+          .end();
+  if (!apply(layer, to).ok()) return;  // it is refused
+  EXPECT_EQ(berth::testing::attribute(to + "/dir", own.c_str()), "none");
+  EXPECT_EQ(berth::testing::attribute(to + "/dir", "user.a"), "1");
+  EXPECT_EQ(berth::testing::attribute(to + "/file", "trusted.overlay.metacopy"), "none");
+}
+
 // As deep as a path can be: what walks by calling itself must not run out of its stack, which is
 // that of the caller.
 TEST_F(DifferKit, DeepTrees) {
