@@ -250,6 +250,58 @@ def disabled(author, daemon, uri):
     daemon.stop()
 
 
+def under_containerd(author, shims, rootfs):
+    """A shim is containerd's as well, which may die beside it."""
+    containerd = shutil.which("containerd")
+    if containerd is None:
+        print("SKIPPED: no containerd to run a container with the shim")
+        return
+    folder = author.folder / "containerd"
+    folder.mkdir()
+    address = folder / "c.sock"
+    (folder / "config.toml").write_text(
+        f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+        f'[grpc]\naddress = "{address}"\n[ttrpc]\naddress = "{address}.ttrpc"\n', encoding="utf-8")
+
+    def ctr(*words, code=0):
+        return run("ctr", "-a", address, "-n", "berth-authors", *words, code=code, timeout=60)
+
+    def start():
+        address.unlink(missing_ok=True)
+        with open(folder / "log", "ab") as log:
+            process = subprocess.Popen([containerd, "-c", folder / "config.toml"], stdout=log, stderr=log,
+                                       env=dict(os.environ, PATH=f"{shims}:{os.environ['PATH']}"))
+        end = time.monotonic() + 20
+        while subprocess.run(["ctr", "-a", address, "version"], capture_output=True, check=False).returncode != 0:
+            expect(process.poll() is None and time.monotonic() < end, "containerd does not serve")
+            time.sleep(0.05)
+        return process
+
+    process = start()
+    try:
+        ctr("run", "-d", "--runtime", f"io.containerd.{NAME}.v1", "--rootfs", rootfs, "lasting", "sleep", "1000")
+        process.kill()
+        process.wait()
+        process = start()
+        expect("RUNNING" in ctr("task", "ls"), "a container did not outlive its containerd")
+        ctr("task", "exec", "--exec-id", "e", "lasting", "echo", "beside")
+    finally:
+        subprocess.run(["ctr", "-a", address, "-n", "berth-authors", "task", "delete", "-f", "lasting"], capture_output=True, check=False)
+        process.terminate()
+        process.wait()
+        kill_all_of(author.folder)
+
+
+def kill_all_of(folder):
+    """Processes whose program is in the folder: shims that a daemon has lost."""
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(process / "exe").startswith(f"{folder}/"):
+                os.kill(int(process.name), signal.SIGKILL)
+        except OSError:
+            continue
+
+
 def work_on_shim(author):
     """A runtime is a program, which a daemon's runtime plugin starts: its kit is that of shims, and ctr runs a container with it."""
     author.make()
@@ -271,6 +323,7 @@ def work_on_shim(author):
     for name in ("bin", "proc", "dev", "sys", "run", "tmp"):
         (rootfs / name).mkdir(parents=True)
     shutil.copy("/bin/busybox", rootfs / "bin/echo")
+    shutil.copy("/bin/busybox", rootfs / "bin/sleep")
     daemon = Daemon(author.prefix, author.folder)
     daemon.add_standard()
     daemon.config = f'[plugins."io.containerd.runtime.v2.task"]\nshim_path = ["{folder}"]\n'
@@ -283,6 +336,7 @@ def work_on_shim(author):
         if daemon.process is not None:
             daemon.process.kill()
             daemon.process.wait()
+    under_containerd(author, folder, rootfs)
 
 
 def work(prefix, template, folder):

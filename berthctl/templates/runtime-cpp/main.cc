@@ -108,6 +108,7 @@ int start(const Arguments& arguments) {
   const pid_t pid = ::fork();
   if (pid < 0) return complain(berth::errno_status(errno, "make a process"));
   if (pid > 0) {
+    std::ofstream("address") << "unix://" << socket;  // by which containerd 1.6 finds the shim again after a start of its own
     std::printf("unix://%s", socket.c_str());
     return 0;
   }
