@@ -65,6 +65,27 @@ TEST_F(New, TakesCommonFilesAlong) {
   EXPECT_THAT(offered(TEMPLATES), Not(Contains(HasSubstr("common"))));
 }
 
+// A common file that needs another one is to be taken along with it.
+TEST_F(New, IncludesWhatIsThere) {
+  for (const std::string& pair : offered(TEMPLATES)) {
+    const size_t dash = pair.find('-');
+    fs::remove_all(folder_ + "/made");
+    const auto made = make("mine", pair.substr(0, dash), pair.substr(dash + 1));
+    ASSERT_TRUE(made.ok()) << made.status().message();
+    for (const auto& entry : fs::directory_iterator(*made)) {
+      std::ifstream file(entry.path());
+      for (std::string line; std::getline(file, line);) {
+        constexpr std::string_view kInclude = "#include \"";
+        if (!line.starts_with(kInclude)) continue;
+        const std::string name = line.substr(kInclude.size(), line.rfind('"') - kInclude.size());
+        // What has a path or is of descriptors is generated.
+        if (name.find('/') != std::string::npos || name.ends_with("_descriptors.h")) continue;
+        EXPECT_TRUE(fs::exists(*made + "/" + name)) << pair << ": " << entry.path() << ": " << name;
+      }
+    }
+  }
+}
+
 TEST_F(New, RefusesNamesThatCannotBeOne) {
   for (const char* name : {"", "x", "Big", "9lives", "-a", "a-", "a--b", "a.b", "a/b", "../a",
                            "über", "a b", "class", "berth", "a_-b"}) {
