@@ -59,8 +59,14 @@ class System(chroot.Chroot):
 
     def __exit__(self, *_):
         super().__exit__()
-        for cgroup in machine.cgroups_named(NAMESPACE):
-            machine.remove_cgroup(cgroup)
+        # Where a test has failed its container was alive until now, and processes that were killed hold their cgroup until they are gone.
+        for _ in range(100):
+            for cgroup in machine.cgroups_named(NAMESPACE):
+                machine.remove_cgroup(cgroup)
+            if not machine.cgroups_named(NAMESPACE):
+                return
+            time.sleep(0.05)
+        raise RuntimeError("cannot remove the cgroups of " + NAMESPACE)
 
     def install(self, *packages, check=True, files=None):
         """`files` has other packages of these names."""
