@@ -47,6 +47,7 @@ constexpr Kit kKits[] = {
     {"Plugin/SnapshotterSuite", "Snapshotter", Level::kServes, false, kSnapshotterType},
     {"ContentKit", "Content", Level::kServes, false, kContentType},
     {"DifferKit", "Differ", Level::kServes, false, kDifferType},
+    {"ServiceKit", "Service", Level::kServes, false, ""},
     {"Hostile", "Hostile", Level::kHostile, false, ""},
     {"SnapshotterCrash", "SnapshotterCrash", Level::kHostile, false, kSnapshotterType},
     {"ContentCrash", "ContentCrash", Level::kHostile, false, kContentType},
@@ -116,7 +117,9 @@ bool read_all(int fd, Clock::time_point end, std::string* out) {
     if (ready <= 0) return false;
     const ssize_t size = ::read(fd, buffer, sizeof buffer);
     if (size <= 0) return true;
-    if (out->size() < kMostOutput) out->append(buffer, static_cast<size_t>(size));
+    out->append(buffer, static_cast<size_t>(size));
+    // The end says how it went; of what is too much, something in the middle goes.
+    if (out->size() > kMostOutput) out->erase(kMostOutput / 4, kMostOutput / 2);
   }
 }
 

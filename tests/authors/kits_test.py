@@ -21,7 +21,8 @@ BERTHCTL = sys.argv[1]
 CTL = pathlib.Path(sys.argv[2]) / "ctl"
 SHIM = sys.argv[3]
 LINE = re.compile(r"^(ok|FAILED|CRASHED|HUNG|skipped) +(?:\S+ )?([A-Z]\w+\.\w+) \([0-9.]+ s\)(?:: (.*))?$")
-TYPES = {"content": "io.containerd.content.v1", "differ": "io.containerd.differ.v1", "snapshotter": "io.containerd.snapshotter.v1"}
+TYPES = {"content": "io.containerd.content.v1", "differ": "io.containerd.differ.v1", "service": "io.containerd.grpc.v1",
+         "snapshotter": "io.containerd.snapshotter.v1"}
 # By type: the mistake, and the cases that find it.
 MISTAKES = {
     "content": {
@@ -39,6 +40,17 @@ MISTAKES = {
         "leaves-mounts": ["Differ.OntoWhatOtherLayersMade"],
         "leaves-ingests": ["Differ.AFullStoreIsToldAndLeavesNothing"],
         "loses-removals": ["Differ.ALayerMadeGivesTheTree"],
+    },
+    "service": {
+        "no-message": ["Service.RepliesAreWhatIsDeclared"],
+        "other-fields": ["Service.RepliesAreWhatIsDeclared"],
+        "takes-anything": ["Service.MalformedRequestsAreRefused"],
+        "no-text": ["Service.FailuresCanBeShown"],
+        "no-details": ["Service.FailuresCanBeShown"],
+        "waits-for-more": ["Service.StreamsEndWhenTheirCallersAreDone"],
+        "one-at-a-time": ["Service.NobodyWaitsForSlowReaders"],
+        "keeps-memory": ["Service.TakesNoMoreAndMore"],
+        "keeps-files": ["Service.TakesNoMoreAndMore"],
     },
     "snapshotter": {
         "gives-keys-twice": ["Snapshotter.Refusals"],
@@ -161,6 +173,9 @@ class Kits(unittest.TestCase):
     @unittest.skipIf(os.geteuid() != 0, "unpacking needs root")
     def test_differs_that_are_wrong(self):
         self.finds("differ")
+
+    def test_services_that_are_wrong(self):
+        self.finds("service")
 
     @unittest.skipIf(os.geteuid() != 0, "mounting needs root")
     def test_snapshotters_that_are_wrong(self):

@@ -42,8 +42,11 @@ class Validate(unittest.TestCase):
         for file in (CTL / "behaves.so", BAD / "echo-c/echo-c.so"):
             code, cases, output = validate(file)
             self.assertEqual(code, 0, output)
-            self.assertEqual({verdict for verdict, _ in cases.values()}, {"ok"}, output)
-            self.assertEqual(len(cases), 20, output)
+            # Where there are no streams, or no descriptors, something cannot be asked.
+            skipped = {case for case, (verdict, _) in cases.items() if verdict == "skipped" and case.startswith("Service.")}
+            self.assertLessEqual(len(skipped), 4, output)
+            self.assertEqual({verdict for case, (verdict, _) in cases.items() if case not in skipped}, {"ok"}, output)
+            self.assertEqual(len(cases), 26, output)
 
     def test_a_crash_costs_its_own_case_alone(self):
         code, cases, output = validate(BAD / "bad/crashes-in-call.so", "--level", "serves")
@@ -92,7 +95,7 @@ class Validate(unittest.TestCase):
             file = pathlib.Path(folder) / "out.xml"
             validate(BAD / "bad/crashes-in-call.so", "--level", "serves", "--junit", str(file))
             suite = xml.etree.ElementTree.parse(file).getroot()
-        self.assertEqual((suite.get("tests"), suite.get("errors"), suite.get("failures")), ("8", "4", "0"))
+        self.assertEqual((suite.get("tests"), suite.get("errors"), suite.get("failures")), ("14", "6", "0"))
         errors = [case.get("name") for case in suite if case.find("error") is not None]
         self.assertIn("Serves.EmptyRequests", errors)
         self.assertIn("SIGSEGV", suite.find("testcase/error").get("message"))
@@ -116,10 +119,11 @@ class Validate(unittest.TestCase):
         self.assertEqual(first, asked())
 
     def test_our_plugins_load_and_serve(self):
-        for name in ("content", "events", "services"):
+        # Those that no test of their own validates as a whole.
+        for name in ("events", "gc", "metadata", "runtime-runc", "services"):
             # io.containerd.grpc.v1.diff wants the differs that its configuration names.
             code, _, output = validate(PLUGINS / f"berth-plugin-{name}.so", "--filter",
-                                       "Loads.*:File.*:Serves.EmptyRequests:-io.containerd.grpc.v1.diff/*")
+                                       "Loads.*:File.*:Serves.EmptyRequests:Service.*:-io.containerd.grpc.v1.diff/*")
             self.assertEqual(code, 0, output)
 
 
