@@ -23,11 +23,23 @@ void MutationWatch::changed(const Changes& changes) {
 }
 
 void MutationWatch::add(ServerCall call) {
+  // Without the lock: it runs at once for a call that has been cancelled by now.
+  call.on_cancel(
+      [](void* self) {
+        auto& watch = *static_cast<MutationWatch*>(self);
+        {
+          std::lock_guard lock(watch.mutex_);
+          watch.cancelled_ = true;
+        }
+        watch.wake_.notify_one();
+      },
+      this);
   {
     std::lock_guard lock(mutex_);
-    if (stopping_) return call.finish(unavailable("watch mutations: the plugin is stopping"));
-    arrivals_.push_back({std::move(call), false, 0, now_.dirty});
+    if (!stopping_) arrivals_.push_back({std::move(call), false, 0, now_.dirty});
   }
+  // Without it again: a finish waits for a callback that runs.
+  if (call) return call.finish(unavailable("watch mutations: the plugin is stopping"));
   wake_.notify_one();
 }
 
@@ -57,7 +69,7 @@ void MutationWatch::loop() {
   bool retry = false;
   while (true) {
     const auto due = [&] {
-      if (stopping_ || !arrivals_.empty()) return true;
+      if (stopping_ || cancelled_ || !arrivals_.empty()) return true;
       for (const Watcher& watcher : watchers_) {
         if (watcher.mutations != now_.mutations) return true;
       }
@@ -74,11 +86,16 @@ void MutationWatch::loop() {
     arrivals_.clear();
     const uint64_t mutations = now_.mutations;
     dirty_while_sending_ = false;
+    cancelled_ = false;
     lock.unlock();
 
     retry = false;
     std::vector<Watcher> kept;
     for (Watcher& watcher : sending) {
+      if (watcher.call.cancelled()) {
+        watcher.call.finish(cancelled("watch mutations: the caller is gone"));
+        continue;
+      }
       if (watcher.told && watcher.mutations == mutations) {
         kept.push_back(std::move(watcher));
         continue;

@@ -42,6 +42,7 @@ class MutationWatch {
   std::vector<Watcher> watchers_;     // guarded by mutex_, empty while loop() sends
   std::vector<Watcher> arrivals_;     // guarded by mutex_
   bool dirty_while_sending_ = false;  // guarded by mutex_
+  bool cancelled_ = false;            // guarded by mutex_; a call, since loop() has looked
   bool pausing_ = false;              // guarded by mutex_; loop() lets changes gather
   bool stopping_ = false;             // guarded by mutex_
   std::thread thread_;
