@@ -164,10 +164,4 @@ Status join_cgroup(const std::string& name, pid_t pid) {
   return {};
 }
 
-Status anticipate_move() {
-  BERTH_ASSIGN_OR_RETURN(const Cgroup own, cgroup_of(::getpid()));
-  if (own.empty()) return not_found("this process is in no cgroup of a known hierarchy");
-  return write_file(own.processes_folder() + "/cgroup.procs", std::to_string(::getpid()));
-}
-
 }  // namespace berth::shim

@@ -35,12 +35,6 @@ std::vector<uint32_t> processes_of(const Cgroup& cgroup);
 /// missing.
 Status join_cgroup(const std::string& name, pid_t pid);
 
-/// Before a process is moved between cgroups the kernel waits for a grace period of some
-/// milliseconds, unless one has just passed. This moves the calling process to where it is already,
-/// so that the wait is over, or nearly, when an OCI runtime that is about to be started moves its
-/// process. Blocks for as long; failure does no harm.
-Status anticipate_move();
-
 /// Removes the cgroups of a container from every hierarchy, as far as nobody is in them: those that
 /// `cgroups_path` of its specification names. A path that is empty or climbs names none.
 void remove_cgroups(const std::string& cgroups_path);

@@ -1,5 +1,6 @@
 #include "cgroup.h"
 
+#include <berth/cgroup_move.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -33,7 +34,7 @@ TEST(CgroupTest, AMoveIsAnticipatedByOneThatChangesNothing) {
     // Not where its siblings are, so that a move to any other place would be seen.
     if (!write_file(folder + "/cgroup.procs", std::to_string(::getpid())).ok()) return false;
     const auto before = read_file("/proc/self/cgroup");
-    const Status moved = anticipate_move();
+    const Status moved = anticipate_cgroup_move();
     EXPECT_TRUE(moved.ok()) << moved.to_string();
     const auto after = read_file("/proc/self/cgroup");
     return before.ok() && after.ok() && *before == *after && moved.ok() &&

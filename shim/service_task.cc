@@ -1,4 +1,5 @@
 // Methods that concern a container as a whole.
+#include <berth/cgroup_move.h>
 #include <berth/fault.h>
 #include <sys/stat.h>
 
@@ -60,7 +61,7 @@ Status Service::create(std::string_view bytes, std::string* out) {
       return already_exists("task " + request.id() + ": already exists");
     }
   }
-  workers_.post([] { (void)anticipate_move(); });
+  workers_.post([] { (void)anticipate_cgroup_move(); });
   const Cleanup created([&] {
     const std::lock_guard lock(mutex_);
     creating_.erase(request.id());

@@ -1,4 +1,5 @@
 // How a task comes into being.
+#include <berth/cgroup_move.h>
 #include <berth/fault.h>
 
 #include "containerd/types/runc/options/oci.pb.h"
@@ -158,6 +159,8 @@ Status TaskRuntime::create(const Context& context, const tasks_api::CreateTaskRe
   BERTH_ASSIGN_OR_RETURN(auto reservation,
                          table_.reserve(key, std::min(context.deadline(), patience)));
 
+  // Shims of others do not ask for it; by when the runtime gets there, it is over.
+  (void)run([] { (void)anticipate_cgroup_move(); });
   BERTH_FAULT_POINT("daemon.create.begin");
   const google::protobuf::Any& options =
       request.options().value().empty() ? container.runtime().options() : request.options();
