@@ -50,8 +50,8 @@ struct RuntimeProgram {
   std::string name, path;
 };
 
-/// All sides, started together, in the order of their layout, each on a new ext4 of its own. None of
-/// them works unless asked.
+/// All sides, started together, in the order of their layout, each on a new ext4 of its own. None
+/// of them works unless asked.
 class Sides {
  public:
   explicit Sides(const Settings& settings);
