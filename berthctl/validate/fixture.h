@@ -24,9 +24,19 @@ class PluginCase : public ::testing::Test {
     if (plugin_->was_skipped()) {
       skip_ = "the plugin skips this machine: " + started.message();
     } else {
-      ADD_FAILURE() << "it does not start: " << started.to_string();
+      ADD_FAILURE() << "it does not start: " << started.to_string() << hint();
     }
     return false;
+  }
+
+  /// What may be missing, when a plugin with requirements that bind nobody does not start.
+  std::string hint() const {
+    std::string text;
+    for (const std::string& name : plugin_->unbound()) {
+      text +=
+          "; if it needs somebody as \"" + name + "\", name a stand-in with --peer " + name + "=ID";
+    }
+    return text;
   }
 
   const std::vector<std::unique_ptr<bus::Method>>& methods() const {

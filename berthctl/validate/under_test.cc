@@ -137,9 +137,7 @@ Status PluginUnderTest::start(const Mischief& mischief, const std::string& direc
       continue;
     }
     // What must be there is there and can do nothing: a plugin has to live with that, too.
-    if (need.cardinality == manifest::Cardinality::kOne && !need.order_only) {
-      host_->bind(need.name, host_->serve_nothing(need.name));
-    }
+    for (const std::string& id : stand_ins(need)) host_->bind(need.name, host_->serve_nothing(id));
   }
   set_mischief(mischief);
   given = host_of(mischief.later_minor);
@@ -147,6 +145,23 @@ Status PluginUnderTest::start(const Mischief& mischief, const std::string& direc
   skipped_ = table_->probe != nullptr && means_skip(started.code());
   target_ = host_->target();
   return started;
+}
+
+std::vector<std::string> PluginUnderTest::stand_ins(const manifest::Requirement& need) {
+  if (need.order_only) return {};
+  const auto named = subject().peers.find(need.name);
+  if (named != subject().peers.end()) return named->second;
+  if (need.cardinality == manifest::Cardinality::kOne) return {need.name};
+  return {};
+}
+
+std::vector<std::string> PluginUnderTest::unbound() const {
+  std::vector<std::string> names;
+  for (const manifest::Requirement& need : plugin_.requires_) {
+    if (need.order_only || peers_.contains(need.service)) continue;
+    if (stand_ins(need).empty()) names.push_back(need.name);
+  }
+  return names;
 }
 
 void PluginUnderTest::stop() {

@@ -30,6 +30,8 @@ struct Subject {
   std::string placement = "host";
   std::string remote = {};       // daemon: its socket
   std::string snapshotter = {};  // daemon: which of its snapshotters
+  /// Ids of the stand-ins that a requirement, by its name, is bound to.
+  std::map<std::string, std::vector<std::string>> peers = {};
 };
 
 Subject& subject();
@@ -62,8 +64,8 @@ class PluginUnderTest {
   const manifest::Plugin& manifest() const { return plugin_; }
   const berth_plugin& table() const { return *table_; }
 
-  /// A peer for requirements of this service, at every start; others are bound to one that serves
-  /// nothing.
+  /// A peer for requirements of this service, at every start. Others are bound to stand-ins, which
+  /// serve nothing: those that subject().peers names, or one where there has to be one.
   using MakePeer = std::function<Target(berth::testing::FakeHost&)>;
   void provide(const std::string& service, MakePeer make) { peers_[service] = std::move(make); }
 
@@ -71,6 +73,8 @@ class PluginUnderTest {
   /// NOT_FOUND from probe are for was_skipped().
   Status start(const Mischief& mischief = {}, const std::string& directory = {});
   bool was_skipped() const { return skipped_; }
+  /// Requirements that start() bound to nobody, since the manifest allows it, by name.
+  std::vector<std::string> unbound() const;
   /// Within 5 s, as FakeHost does it. Nothing, when it was not started.
   void stop();
 
@@ -87,6 +91,8 @@ class PluginUnderTest {
 
  private:
   PluginUnderTest() = default;
+  /// The ids of the stand-ins for a requirement; of order_only ones, none.
+  static std::vector<std::string> stand_ins(const manifest::Requirement& need);
 
   manifest::Plugin plugin_;
   const berth_plugin* table_ = nullptr;

@@ -40,6 +40,7 @@ struct Options {
   std::string placement = "host";
   std::string remote;
   std::string snapshotter;
+  std::vector<std::string> peers;  // NAME=ID
   uint64_t seed = 0;
   int64_t timeout_s = 60;
   bool in_process = false;
@@ -76,11 +77,49 @@ Result<std::string> config_of(const manifest::Plugin& plugin, const std::string&
   return json;
 }
 
+/// The stand-ins by the names of requirements. INVALID_ARGUMENT for one that no plugin has.
+Result<std::map<std::string, std::vector<std::string>>> peers_of(const Options& options) {
+  std::map<std::string, std::vector<std::string>> peers;
+  if (options.peers.empty()) return peers;
+  BERTH_ASSIGN_OR_RETURN(const manifest::Manifest read, manifest::read_manifest(options.file));
+  std::map<std::string, manifest::Cardinality> known;
+  std::string names;
+  for (const manifest::Plugin& plugin : read.plugins) {
+    for (const manifest::Requirement& need : plugin.requires_) {
+      if (need.order_only) continue;
+      const auto [entry, is_new] = known.emplace(need.name, need.cardinality);
+      if (is_new) names += (names.empty() ? "" : ", ") + need.name;
+      if (need.cardinality == manifest::Cardinality::kAll) entry->second = need.cardinality;
+    }
+  }
+  for (const std::string& peer : options.peers) {
+    const size_t equals = peer.find('=');
+    const std::string name = peer.substr(0, equals);
+    const std::string wrong = "bind a stand-in by --peer " + peer + ": ";
+    if (equals == std::string::npos || name.empty() || equals + 1 == peer.size()) {
+      return invalid_argument(wrong + "write NAME=ID, the name of a requirement and an id");
+    }
+    const auto found = known.find(name);
+    if (found == known.end()) {
+      return invalid_argument(wrong + "no plugin of " + options.file + " requires \"" + name +
+                              "\"; there " +
+                              (names.empty() ? "are no requirements" : "is " + names));
+    }
+    if (found->second != manifest::Cardinality::kAll && peers.contains(name)) {
+      return invalid_argument(wrong + "\"" + name + "\" takes one plugin, and there is " +
+                              peers[name].front() + " already");
+    }
+    peers[name].push_back(peer.substr(equals + 1));
+  }
+  return peers;
+}
+
 /// Runs cases here; for one that another process asked for, and for a debugger.
 int run_here(const Options& options, const std::string& gtest_filter, const std::string& plugin) {
   auto& subject = validate::subject();
   subject = {options.file,      plugin,         options.seed,       "{}",
              options.placement, options.remote, options.snapshotter};
+  if (auto peers = peers_of(options); peers.ok()) subject.peers = *std::move(peers);
   if (const auto read = manifest::read_manifest(options.file); read.ok()) {
     for (const manifest::Plugin& one : read->plugins) {
       if (!plugin.empty() && one.uri() != plugin) continue;
@@ -109,6 +148,20 @@ void print(const CaseResult& result, bool verbose) {
   std::fflush(stdout);
 }
 
+/// What else was given and decides how a case goes, as words of a command.
+std::vector<std::string> setting_words(const Options& options) {
+  std::vector<std::string> words;
+  if (!options.config.empty()) words.insert(words.end(), {"--config", options.config});
+  for (const std::string& peer : options.peers) words.insert(words.end(), {"--peer", peer});
+  return words;
+}
+
+std::string setting(const Options& options) {
+  std::string text;
+  for (const std::string& word : setting_words(options)) text += " " + word;
+  return text;
+}
+
 int summarize(const Options& options, const std::vector<CaseResult>& results) {
   std::map<Verdict, size_t> count;
   for (const CaseResult& one : results) ++count[one.verdict];
@@ -123,7 +176,9 @@ int summarize(const Options& options, const std::vector<CaseResult>& results) {
       std::printf("again:   berthctl %s validate %s --seed %llu --filter '%s'%s --in-process\n",
                   options.command.c_str(), options.file.c_str(),
                   static_cast<unsigned long long>(options.seed), one.of.name.c_str(),
-                  one.of.plugin.empty() ? "" : (" --plugin " + one.of.plugin).c_str());
+                  (setting(options) +
+                   (one.of.plugin.empty() ? std::string() : " --plugin " + one.of.plugin))
+                      .c_str());
     }
   }
   if (!options.junit.empty()) {
@@ -144,9 +199,7 @@ std::vector<CaseResult> run_apart(const Options& options, const std::vector<Case
       validate::clean_up_after_shims(temporary, options.file);
     };
   }
-  if (!options.config.empty()) {
-    process.arguments.insert(process.arguments.end(), {"--config", options.config});
-  }
+  for (const std::string& word : setting_words(options)) process.arguments.push_back(word);
   for (const auto& [name, value] :
        {std::pair("--placement", options.placement), std::pair("--remote", options.remote),
         std::pair("--snapshotter", options.snapshotter)}) {
@@ -214,6 +267,8 @@ int run(const Options& given) {
       }
     }
     if (plugins.empty()) return complain(options.file + " has no plugin " + options.plugin);
+    const auto peers = peers_of(options);
+    if (!peers.ok()) return complain(peers.status().message());
   }
   if (options.in_process && plugins.size() > 1) {
     return complain("--in-process is for one plugin: give --plugin URI");
@@ -254,6 +309,10 @@ void add_validate(CLI::App& plugin, Action* action) {
   command->add_option(
       "--config,-c", options->config,
       "a configuration whose section of the plugin it gets (default: its defaults)");
+  command->add_option("--peer", options->peers,
+                      "NAME=ID: bind the requirement NAME to a stand-in with this id, which serves "
+                      "nothing; several of cardinality \"all\" (default: one for each requirement "
+                      "of cardinality \"one\")");
   // For our own tests, that the kit is about the contract and not about one way to reach a plugin:
   // where the kit of the plugin's type has it. `daemon`: another daemon's, in place of the file's.
   command->add_option("--placement", options->placement)

@@ -118,13 +118,31 @@ class Validate(unittest.TestCase):
         self.assertGreater(len(first), 100)
         self.assertEqual(first, asked())
 
-    def test_our_plugins_load_and_serve(self):
-        # Those that no test of their own validates as a whole.
-        for name in ("events", "gc", "metadata", "runtime-runc", "services"):
-            # io.containerd.grpc.v1.diff wants the differs that its configuration names.
-            code, _, output = validate(PLUGINS / f"berth-plugin-{name}.so", "--filter",
-                                       "Loads.*:File.*:Serves.EmptyRequests:Service.*:-io.containerd.grpc.v1.diff/*")
+    def test_stand_ins_have_the_ids_that_are_asked_for(self):
+        services, diff = PLUGINS / "berth-plugin-services.so", "io.containerd.grpc.v1.diff"
+        starts = ("--filter", "Loads.StartsAndStops", "--plugin", diff)
+        for words, reason in (((), 'name a stand-in with --peer differs=ID'),
+                              (("--peer", "differs=other"), "of type io.containerd.differ.v1 there are other")):
+            code, cases, output = validate(services, *starts, *words)
+            self.assertEqual((code, cases["Loads.StartsAndStops"][0]), (1, "FAILED"), output)
+            self.assertIn(reason, cases["Loads.StartsAndStops"][1])
+        # What is printed to do it again has what decided the case.
+        again = re.search(r"^again: +berthctl plugin validate (.*)$", output, re.M).group(1)
+        self.assertIn("--peer differs=other", again)
+        for place in ((), ("--in-process",)):
+            code, _, output = validate(services, *starts, "--peer", "differs=other", "--peer", "differs=walking", *place)
             self.assertEqual(code, 0, output)
+
+    def test_stand_ins_that_nobody_asked_for_are_refused(self):
+        for peer, reason in (("walking", "write NAME=ID"), ("=walking", "write NAME=ID"), ("differs=", "write NAME=ID"),
+                             ("differ=walking", 'requires "differ"; there is metadata, events, differs, exchange')):
+            code, cases, output = validate(PLUGINS / "berth-plugin-services.so", "--peer", peer)
+            self.assertEqual((code, cases), (1, {}), output)
+            self.assertIn(f"bind a stand-in by --peer {peer}: ", output)
+            self.assertIn(reason, output)
+        code, _, output = validate(PLUGINS / "berth-plugin-services.so", "--peer", "metadata=a", "--peer", "metadata=b")
+        self.assertEqual(code, 1)
+        self.assertIn('"metadata" takes one plugin, and there is a already', output)
 
 
 if __name__ == "__main__":
