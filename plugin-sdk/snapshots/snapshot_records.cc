@@ -129,23 +129,19 @@ struct Connection {
       out->push_back(static_cast<uint64_t>(parents.integer(0)));
     }
   }
-
-  Status write_labels(uint64_t id, const SnapshotLabels& values) {
-    BERTH_ASSIGN_OR_RETURN(Statement clear, db.prepare("DELETE FROM labels WHERE snapshot = ?1"));
-    BERTH_RETURN_IF_ERROR(clear.bind(1, static_cast<int64_t>(id)).run());
-    BERTH_ASSIGN_OR_RETURN(Statement insert, db.prepare("INSERT INTO labels VALUES(?1, ?2, ?3)"));
-    for (const auto& [key, value] : values) {
-      // An empty value means no label, as in containerd.
-      if (value.empty()) continue;
-      BERTH_RETURN_IF_ERROR(
-          insert.bind(1, static_cast<int64_t>(id)).bind(2, key).bind(3, value).run());
-    }
-    return {};
-  }
 };
 
 // The writing connection. Each function is one transaction.
 struct Writer : Connection {
+  Statement clear_labels;
+  Statement add_label;
+  Statement add;
+  Statement to_committed;
+  Statement child;
+  Statement erase;
+  Statement touch;
+
+  Status prepare();
   Status insert(const Snapshot& draft);
   Status commit(std::string_view key, std::string_view name, const SnapshotUsage& usage,
                 const SnapshotLabels& labels);
@@ -154,12 +150,41 @@ struct Writer : Connection {
                                 std::span<const std::string> paths);
   // When the reading connection is closed: the next start finds an empty log.
   void close() {
-    by_key = Statement();
-    label_rows = Statement();
-    parents = Statement();
-    db.close();
+    Database last = std::move(db);
+    *this = Writer();  // without its statements
+    last.close();
   }
+
+ private:
+  Status write_labels(uint64_t id, const SnapshotLabels& values);
 };
+
+Status Writer::prepare() {
+  BERTH_RETURN_IF_ERROR(Connection::prepare());
+  BERTH_ASSIGN_OR_RETURN(clear_labels, db.prepare("DELETE FROM labels WHERE snapshot = ?1"));
+  BERTH_ASSIGN_OR_RETURN(add_label, db.prepare("INSERT INTO labels VALUES(?1, ?2, ?3)"));
+  BERTH_ASSIGN_OR_RETURN(
+      add, db.prepare("INSERT INTO snapshots(id, key, parent, kind, created, updated) "
+                      "VALUES(?1, ?2, ?3, ?4, ?5, ?6)"));
+  BERTH_ASSIGN_OR_RETURN(to_committed,
+                         db.prepare("UPDATE snapshots SET key = ?2, kind = ?3, size = ?4, "
+                                    "inodes = ?5, created = ?6, updated = ?6 WHERE id = ?1"));
+  BERTH_ASSIGN_OR_RETURN(child, db.prepare("SELECT key FROM snapshots WHERE parent = ?1 LIMIT 1"));
+  BERTH_ASSIGN_OR_RETURN(erase, db.prepare("DELETE FROM snapshots WHERE id = ?1"));
+  BERTH_ASSIGN_OR_RETURN(touch, db.prepare("UPDATE snapshots SET updated = ?2 WHERE id = ?1"));
+  return {};
+}
+
+Status Writer::write_labels(uint64_t id, const SnapshotLabels& values) {
+  BERTH_RETURN_IF_ERROR(clear_labels.bind(1, static_cast<int64_t>(id)).run());
+  for (const auto& [key, value] : values) {
+    // An empty value means no label, as in containerd.
+    if (value.empty()) continue;
+    BERTH_RETURN_IF_ERROR(
+        add_label.bind(1, static_cast<int64_t>(id)).bind(2, key).bind(3, value).run());
+  }
+  return {};
+}
 
 Status Writer::insert(const Snapshot& draft) {
   const SnapshotRecord& record = draft.record;
@@ -174,17 +199,14 @@ Status Writer::insert(const Snapshot& draft) {
   }
   BERTH_ASSIGN_OR_RETURN(const auto existing, find(record.key));
   if (existing) return already_exists("snapshot \"" + record.key + "\": already exists");
-  BERTH_ASSIGN_OR_RETURN(
-      Statement insert, db.prepare("INSERT INTO snapshots(id, key, parent, kind, created, updated) "
-                                   "VALUES(?1, ?2, ?3, ?4, ?5, ?6)"));
-  insert.bind(1, static_cast<int64_t>(record.id)).bind(2, record.key);
+  add.bind(1, static_cast<int64_t>(record.id)).bind(2, record.key);
   if (record.parent.empty()) {
-    insert.bind_null(3);
+    add.bind_null(3);
   } else {
-    insert.bind(3, static_cast<int64_t>(draft.parents.front()));
+    add.bind(3, static_cast<int64_t>(draft.parents.front()));
   }
-  insert.bind(4, static_cast<int64_t>(record.kind));
-  BERTH_RETURN_IF_ERROR(insert.bind(5, record.created_ns).bind(6, record.updated_ns).run());
+  add.bind(4, static_cast<int64_t>(record.kind));
+  BERTH_RETURN_IF_ERROR(add.bind(5, record.created_ns).bind(6, record.updated_ns).run());
   BERTH_RETURN_IF_ERROR(write_labels(record.id, record.labels));
   return transaction.commit().with_context("record snapshot \"" + record.key + "\"");
 }
@@ -202,12 +224,10 @@ Status Writer::commit(std::string_view key, std::string_view name, const Snapsho
     return failed_precondition(what + ": it is " + std::string(snapshot_kind_name(active->kind)) +
                                ", not active");
   }
-  BERTH_ASSIGN_OR_RETURN(Statement update,
-                         db.prepare("UPDATE snapshots SET key = ?2, kind = ?3, size = ?4, "
-                                    "inodes = ?5, created = ?6, updated = ?6 WHERE id = ?1"));
-  update.bind(1, static_cast<int64_t>(active->id)).bind(2, name);
-  update.bind(3, static_cast<int64_t>(SnapshotKind::kCommitted));
-  BERTH_RETURN_IF_ERROR(update.bind(4, usage.bytes).bind(5, usage.inodes).bind(6, now_ns()).run());
+  to_committed.bind(1, static_cast<int64_t>(active->id)).bind(2, name);
+  to_committed.bind(3, static_cast<int64_t>(SnapshotKind::kCommitted));
+  BERTH_RETURN_IF_ERROR(
+      to_committed.bind(4, usage.bytes).bind(5, usage.inodes).bind(6, now_ns()).run());
   BERTH_RETURN_IF_ERROR(write_labels(active->id, labels));
   return transaction.commit().with_context(what);
 }
@@ -216,8 +236,6 @@ Result<SnapshotRecord> Writer::remove(std::string_view key) {
   BERTH_ASSIGN_OR_RETURN(Transaction transaction, Transaction::write(db));
   BERTH_ASSIGN_OR_RETURN(const auto record, find(key));
   if (!record) return no_snapshot(key).with_context("remove");
-  BERTH_ASSIGN_OR_RETURN(Statement child,
-                         db.prepare("SELECT key FROM snapshots WHERE parent = ?1 LIMIT 1"));
   BERTH_ASSIGN_OR_RETURN(const bool has_child,
                          child.bind(1, static_cast<int64_t>(record->id)).step());
   if (has_child) {
@@ -226,7 +244,6 @@ Result<SnapshotRecord> Writer::remove(std::string_view key) {
     return failed_precondition("remove of snapshot \"" + record->key + "\": it has children, \"" +
                                name + "\" is one; remove them first");
   }
-  BERTH_ASSIGN_OR_RETURN(Statement erase, db.prepare("DELETE FROM snapshots WHERE id = ?1"));
   BERTH_RETURN_IF_ERROR(erase.bind(1, static_cast<int64_t>(record->id)).run());
   BERTH_RETURN_IF_ERROR(
       transaction.commit(Room::kUse).with_context("remove snapshot \"" + record->key + "\""));
@@ -255,8 +272,6 @@ Result<SnapshotRecord> Writer::update(std::string_view key, const SnapshotLabels
   }
   std::erase_if(record->labels, [](const auto& label) { return label.second.empty(); });
   record->updated_ns = now_ns();
-  BERTH_ASSIGN_OR_RETURN(Statement touch,
-                         db.prepare("UPDATE snapshots SET updated = ?2 WHERE id = ?1"));
   BERTH_RETURN_IF_ERROR(
       touch.bind(1, static_cast<int64_t>(record->id)).bind(2, record->updated_ns).run());
   BERTH_RETURN_IF_ERROR(write_labels(record->id, record->labels));

@@ -244,6 +244,13 @@ Status Database::exec(const std::string& sql) {
   return {};
 }
 
+Status Database::run(std::string_view sql, Statement* compiled) {
+  if (!*compiled) {
+    BERTH_ASSIGN_OR_RETURN(*compiled, prepare(sql));
+  }
+  return compiled->run();
+}
+
 Result<Statement> Database::prepare(std::string_view sql) {
   sqlite3_stmt* statement = nullptr;
   const int code = sqlite3_prepare_v3(raw_.get(), sql.data(), static_cast<int>(sql.size()),
@@ -263,19 +270,21 @@ Status Database::set_user_version(int64_t version) {
   return exec("PRAGMA user_version=" + std::to_string(version));
 }
 
-Result<Transaction> Transaction::begin(Database& db, const char* sql) {
-  BERTH_RETURN_IF_ERROR(db.exec(sql));
+Result<Transaction> Transaction::begin(Database& db, std::string_view sql, Statement* begins) {
+  BERTH_RETURN_IF_ERROR(db.run(sql, begins));
   return Transaction(&db);
 }
 
 Transaction::~Transaction() {
   // SQLite itself has rolled back after some errors; then there is nothing left to undo.
-  if (db_ != nullptr && sqlite3_get_autocommit(db_->raw()) == 0) (void)db_->exec("ROLLBACK");
+  if (db_ != nullptr && sqlite3_get_autocommit(db_->raw()) == 0) {
+    (void)db_->run("ROLLBACK", &db_->rollback_);
+  }
 }
 
 Status Transaction::commit(Room room) {
   BERTH_RETURN_IF_ERROR(db_->claim_room(room));
-  Status status = db_->exec("COMMIT");
+  Status status = db_->run("COMMIT", &db_->commit_);
   if (!status.ok()) return status;  // the destructor rolls back
   db_ = nullptr;
   return {};

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 
 namespace berth::sqlite {
 namespace {
@@ -101,6 +102,32 @@ TEST_F(SqliteTest, ReadTransactionSeesOneState) {
   EXPECT_EQ(select->integer(0), 0);
   select->reset();
   EXPECT_EQ(reader->exec("DELETE FROM t").code(), Code::kPermissionDenied);
+}
+
+TEST_F(SqliteTest, TheLogGrowsForSeveralCommitsAtOnce) {
+  constexpr uintmax_t kStep = 256 << 10;
+  const std::string log = path() + "-wal";
+  auto insert = db_.prepare("INSERT INTO t VALUES(?1, 1)");
+  std::set<uintmax_t> sizes;
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_TRUE(insert->bind(1, "key " + std::to_string(i)).run().ok());
+    sizes.insert(std::filesystem::file_size(log));
+  }
+  // Two pages at least for each.
+  EXPECT_GE(*sizes.rbegin(), 200 * 2 * 4096U);
+  for (const uintmax_t size : sizes) EXPECT_EQ(size % kStep, 0U);
+  EXPECT_LE(sizes.size(), *sizes.rbegin() / kStep);
+
+  // What a killed process leaves: the zeros behind the last commit are no part of the log.
+  const std::string copy = folder_ + "/copy.db";
+  std::filesystem::copy_file(path(), copy);
+  std::filesystem::copy_file(log, copy + "-wal");
+  auto again = Database::open(copy);
+  ASSERT_TRUE(again.ok()) << again.status().to_string();
+  auto rows = again->prepare("SELECT count(*) FROM t");
+  ASSERT_TRUE(rows->step().value());
+  EXPECT_EQ(rows->integer(0), 200);
+  EXPECT_TRUE(again->exec("INSERT INTO t VALUES('one more', 1)").ok());
 }
 
 TEST_F(SqliteTest, WhatIsNoDatabaseIsDataLoss) {

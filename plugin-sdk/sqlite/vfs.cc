@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -14,13 +16,19 @@
 namespace berth::sqlite {
 namespace {
 
-/// What stands behind SQLite's own record of a database file.
+/// The log is made longer in steps of so many bytes.
+constexpr sqlite3_int64 kLogStep = 256 << 10;
+
+/// What stands behind SQLite's own record of a file.
 struct Extra {
   const sqlite3_io_methods* base = nullptr;
   sqlite3_io_methods methods{};  // base with some functions replaced
+  // Of a database:
   std::string path;
   std::shared_ptr<MemoryIndex> index;
   MemoryIndex::Held held;
+  // Of a log:
+  sqlite3_int64 size = 0;  // as far as this connection knows; it may be longer
 };
 
 sqlite3_vfs* unix_vfs() {
@@ -76,20 +84,66 @@ int unmap_index(sqlite3_file* file, int) {
   return SQLITE_OK;
 }
 
-int open(sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* out) {
-  const int code = unix_vfs()->xOpen(unix_vfs(), name, file, flags, out);
-  if (code != SQLITE_OK || (flags & SQLITE_OPEN_MAIN_DB) == 0) return code;
+/// What is behind the frame that a writer adds belongs to no generation of the log that anybody
+/// reads, so it may be overwritten. What there is no room for is left to the frames themselves.
+void write_zeros_ahead(sqlite3_file* file, sqlite3_int64 from) {
+  static const std::array<char, 1 << 16> zeros{};
+  Extra& more = *extra(file);
+  const sqlite3_int64 to = (from / kLogStep + 1) * kLogStep;
+  for (more.size = from; more.size < to;) {
+    const auto piece = std::min<sqlite3_int64>(to - more.size, zeros.size());
+    if (more.base->xWrite(file, zeros.data(), static_cast<int>(piece), more.size) != SQLITE_OK) {
+      return;
+    }
+    more.size += piece;
+  }
+}
+
+/// A commit that makes its file longer commits the journal of the file system with it, three times
+/// the time of one that overwrites: so the log grows for several at once.
+int write_log(sqlite3_file* file, const void* data, int size, sqlite3_int64 offset) {
+  Extra& more = *extra(file);
+  const int code = more.base->xWrite(file, data, size, offset);
+  const sqlite3_int64 end = offset + size;
+  if (code != SQLITE_OK || end <= more.size) return code;
+  if (more.base->xFileSize(file, &more.size) == SQLITE_OK && more.size <= end) {
+    write_zeros_ahead(file, end);
+  }
+  return SQLITE_OK;
+}
+
+int truncate_log(sqlite3_file* file, sqlite3_int64 size) {
+  Extra& more = *extra(file);
+  more.size = 0;
+  return more.base->xTruncate(file, size);
+}
+
+Extra* extend(sqlite3_file* file) {
   auto* const more = new (reinterpret_cast<std::byte*>(file) + base_size()) Extra;
   more->base = file->pMethods;
   more->methods = *file->pMethods;
-  more->path = name;
   more->methods.xClose = close;
+  file->pMethods = &more->methods;
+  return more;
+}
+
+int open(sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* out) {
+  const int code = unix_vfs()->xOpen(unix_vfs(), name, file, flags, out);
+  if (code != SQLITE_OK) return code;
+  if ((flags & SQLITE_OPEN_WAL) != 0) {
+    Extra* const log = extend(file);
+    log->methods.xWrite = write_log;
+    log->methods.xTruncate = truncate_log;
+    return code;
+  }
+  if ((flags & SQLITE_OPEN_MAIN_DB) == 0) return code;
+  Extra* const more = extend(file);
+  more->path = name;
   more->methods.xTruncate = never_shorten;
   more->methods.xShmMap = map_index;
   more->methods.xShmLock = lock_index;
   more->methods.xShmBarrier = index_barrier;
   more->methods.xShmUnmap = unmap_index;
-  file->pMethods = &more->methods;
   return SQLITE_OK;
 }
 

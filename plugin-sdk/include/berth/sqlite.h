@@ -130,7 +130,11 @@ class Database {
   static Status make(const std::string& path, const Options& options);
   Status keep_room(const std::string& path, int64_t log_room);
   int64_t file_size() const;
+  friend class Transaction;
+  /// Runs a statement without rows, compiled once.
+  Status run(std::string_view sql, Statement* compiled);
   std::unique_ptr<sqlite3, Close> raw_;
+  Statement begin_read_, begin_write_, commit_, rollback_;  // by their first use
   // Of a connection that may write, otherwise empty:
   Statement page_count_;
   int64_t page_size_ = 0;
@@ -142,9 +146,13 @@ class Database {
 class Transaction {
  public:
   /// For reading: what is read is one state of the database.
-  static Result<Transaction> read(Database& db) { return begin(db, "BEGIN DEFERRED"); }
+  static Result<Transaction> read(Database& db) {
+    return begin(db, "BEGIN DEFERRED", &db.begin_read_);
+  }
   /// For writing: takes the write lock at once, so a later statement cannot fail for want of it.
-  static Result<Transaction> write(Database& db) { return begin(db, "BEGIN IMMEDIATE"); }
+  static Result<Transaction> write(Database& db) {
+    return begin(db, "BEGIN IMMEDIATE", &db.begin_write_);
+  }
 
   Transaction(Transaction&& other) noexcept : db_(std::exchange(other.db_, nullptr)) {}
   Transaction& operator=(Transaction&&) = delete;
@@ -155,7 +163,7 @@ class Transaction {
 
  private:
   explicit Transaction(Database* db) : db_(db) {}
-  static Result<Transaction> begin(Database& db, const char* sql);
+  static Result<Transaction> begin(Database& db, std::string_view sql, Statement* begins);
   Database* db_;
 };
 
