@@ -92,9 +92,11 @@ Result<Exit> Children::run(const Command& command) {
   const auto outcome = std::make_shared<Outcome>();
   BERTH_ASSIGN_OR_RETURN([[maybe_unused]] const pid_t pid,
                          spawn(command, [outcome](const Exit& exit) {
-                           const std::lock_guard lock(outcome->mutex);
-                           outcome->exit = exit;
-                           outcome->done = true;
+                           {
+                             const std::lock_guard lock(outcome->mutex);
+                             outcome->exit = exit;
+                             outcome->done = true;
+                           }
                            outcome->ended.notify_one();
                          }));
   BERTH_FAULT_CHILD(command.arguments, pid);

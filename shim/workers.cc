@@ -17,9 +17,10 @@ constexpr auto kIdleTime = std::chrono::milliseconds(500);
 }  // namespace
 
 void Workers::post(std::function<void()> work) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   queue_.push_back(std::move(work));
   if (idle_ >= queue_.size()) {
+    lock.unlock();  // who is woken needs it
     arrived_.notify_one();
     return;
   }

@@ -178,11 +178,13 @@ Status Client::call(std::string_view service, std::string_view method, std::stri
   const auto outcome = std::make_shared<Outcome>();
   const CallId call =
       call_async(service, method, payload, options, [outcome](Status status, std::string bytes) {
-        const std::lock_guard lock(outcome->mutex);
-        outcome->status = std::move(status);
-        outcome->payload = std::move(bytes);
-        outcome->done = true;
-        outcome->arrived.notify_all();
+        {
+          const std::lock_guard lock(outcome->mutex);
+          outcome->status = std::move(status);
+          outcome->payload = std::move(bytes);
+          outcome->done = true;
+        }
+        outcome->arrived.notify_all();  // who is woken needs the lock
       });
   std::unique_lock lock(outcome->mutex);
   while (!outcome->done) {

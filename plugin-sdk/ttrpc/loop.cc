@@ -9,6 +9,7 @@
 #include <array>
 #include <climits>
 #include <map>
+#include <utility>
 
 namespace berth::ttrpc {
 
@@ -19,11 +20,15 @@ struct Loop::Core {
   void run_due();
   int next_timeout_ms();
   void interrupt();
+  /// With the mutex held: whether the thread waits, or will, and nobody has interrupt()ed it yet.
+  /// Who asks has to.
+  bool must_be_woken() { return std::exchange(asleep, false); }
 
   const UniqueFd epoll;
   const UniqueFd wake;
   std::mutex mutex;  // guards everything below
   bool stopping = false;
+  bool asleep = false;
   Id last_id = 0;
   std::unordered_map<Id, std::shared_ptr<Ready>> sources;
   std::vector<std::function<void()>> posted;
@@ -128,24 +133,26 @@ void Loop::remove(Id id, int fd) {
 }
 
 void Loop::post(std::function<void()> work) {
+  bool wake = false;
   {
     const std::lock_guard lock(core_->mutex);
     core_->posted.push_back(std::move(work));
+    wake = core_->must_be_woken();
   }
-  core_->interrupt();
+  if (wake) core_->interrupt();
 }
 
 Loop::Id Loop::at(int64_t when, std::function<void()> work) {
   Id id = 0;
-  bool first = false;
+  bool wake = false;
   {
     const std::lock_guard lock(core_->mutex);
     id = ++core_->last_id;
     const auto placed = core_->timers.emplace(std::pair(when, id), std::move(work)).first;
     core_->timer_times.emplace(id, when);
-    first = placed == core_->timers.begin();
+    wake = placed == core_->timers.begin() && core_->must_be_woken();
   }
-  if (first) core_->interrupt();
+  if (wake) core_->interrupt();
   return id;
 }
 
@@ -164,6 +171,7 @@ bool Loop::cancel(Id timer) {
 int Loop::Core::next_timeout_ms() {
   const std::lock_guard lock(mutex);
   if (stopping || !posted.empty()) return 0;
+  asleep = true;
   if (timers.empty()) return -1;
   const int64_t wait = timers.begin()->first.first - monotonic_ns();
   // Rounded up, so that a timer is due when the wait is over.
@@ -195,6 +203,7 @@ void Loop::Core::run() {
                                    next_timeout_ms());
     {
       const std::lock_guard lock(mutex);
+      asleep = false;
       if (stopping) return;
     }
     for (int i = 0; i < count; ++i) {
