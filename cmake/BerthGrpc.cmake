@@ -4,7 +4,7 @@
 # start that maps some fifty shared libraries fewer takes half the time and less memory (docs/benchmarks.md).
 # Distributions that want shared libraries set it to OFF.
 option(BERTH_STATIC_GRPC "Link gRPC and Abseil into berthd" ON)
-pkg_check_modules(GRPCPP REQUIRED IMPORTED_TARGET grpc++_unsecure)
+pkg_check_modules(GRPCPP REQUIRED IMPORTED_TARGET grpc++_unsecure absl_synchronization)
 add_library(berth_grpc INTERFACE)
 
 set(archives "")

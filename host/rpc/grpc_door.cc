@@ -1,5 +1,6 @@
 #include "rpc/grpc_door.h"
 
+#include <absl/synchronization/mutex.h>
 #include <berth/context.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
@@ -340,6 +341,9 @@ class OpenGrpcDoor final : public GrpcDoor {
 
 Result<std::unique_ptr<GrpcDoor>> GrpcDoor::open(const GrpcDoorOptions& options,
                                                  const Router& router) {
+  // Debian's Abseil keeps a graph of who waits for whom, for every lock of gRPC's; it is for those
+  // who work on gRPC.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   BERTH_ASSIGN_OR_RETURN(UniqueFd listener, listen_unix(options.address, options.uid, options.gid));
   auto door = std::make_unique<OpenGrpcDoor>(options, router);
   if (!door->started()) return internal_error("the gRPC server did not start");
