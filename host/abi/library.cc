@@ -69,7 +69,9 @@ Status check_abi(const std::string& file, uint32_t major, uint32_t minor) {
 
 Result<Library> Library::load(const std::string& file,
                               const std::vector<DeclaredPlugin>& declared) {
-  void* handle = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  // A name without a slash would be looked for where libraries are.
+  const std::string path = file.find('/') == std::string::npos ? "./" + file : file;
+  void* handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
     return failed_precondition("load plugin " + file + ": " + ::dlerror());
   }

@@ -149,6 +149,8 @@ class Author:
         expect(seen["plugins"][0]["uri"] == uri, f"inspect shows {seen['plugins']}")
         expect(seen["problems"] == [] and seen["warnings"] == [], f"inspect finds {seen}")
         expect(seen["exports"] == ["berth_plugin_entry_v0"], f"it exports {seen['exports']}")
+        # From where it lies, as one does. (Programs in a build folder find libraries in the current one, so only installed ones tell.)
+        run(self.prefix / "bin/berthctl", "plugin", "validate", "--level", "loads", file.name, cwd=file.parent)
 
 
 def call_service(author, daemon):
