@@ -145,7 +145,7 @@ void add_call(CLI::App& app, Action* action) {
                       "the daemon's socket (default: that of the configuration)");
   command->add_option("--namespace,-n", options->ns, "the namespace to call in");
   command->add_option("--timeout", options->timeout_s, "seconds to wait (default: 10)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(kShortestTimeout, kLongestTimeout));
   on_chosen(command, action, options, run);
 }
 

@@ -16,6 +16,10 @@ using Action = std::function<int()>;
 inline constexpr int kNo = 1;
 inline constexpr int kWrongUse = 2;
 
+/// What --timeout may be, in seconds. A range without an end would be printed as one.
+inline constexpr int64_t kShortestTimeout = 1;
+inline constexpr int64_t kLongestTimeout = 86400;
+
 /// Makes `command` leave `run(options)` as the action. `options` lives as long as the action.
 template <typename Options>
 void on_chosen(CLI::App* command, Action* action, std::shared_ptr<Options> options,

@@ -32,7 +32,7 @@ struct Options {
   std::string command = "plugin";  // or "shim"
   std::string file;
   std::string plugin;
-  Level level = Level::kHostile;
+  std::string level = "hostile";
   std::string filter;
   std::string config;
   std::string junit;
@@ -231,7 +231,7 @@ std::vector<CaseResult> run_apart(const Options& options, const std::vector<Case
 /// Keeps those that were asked for, lists or runs them.
 int run_some(const Options& options, std::vector<Case> cases, const std::string& only_plugin) {
   std::erase_if(cases, [&](const Case& one) {
-    return one.level > options.level || !validate::matches(options.filter, one);
+    return one.level > kLevels.at(options.level) || !validate::matches(options.filter, one);
   });
   if (cases.empty()) return complain("no case of this level matches --filter " + options.filter);
   if (options.list) {
@@ -262,9 +262,11 @@ int run(const Options& given) {
   const auto read = manifest::read_manifest(options.file);
   if (read.ok()) {
     for (const manifest::Plugin& one : read->plugins) {
-      if (options.plugin.empty() || one.uri() == options.plugin) {
-        plugins.emplace_back(one.uri(), one.type);
-      }
+      if (!options.plugin.empty() && one.uri() != options.plugin) continue;
+      plugins.emplace_back(one.uri(), one.type);
+      // Else each case would find it out by itself.
+      const auto json = config_of(one, options.config);
+      if (!json.ok()) return complain(json.status().message());
     }
     if (plugins.empty()) return complain(options.file + " has no plugin " + options.plugin);
     const auto peers = peers_of(options);
@@ -282,7 +284,7 @@ void add_common(CLI::App* command, Options* options) {
   command->add_option("--seed", options->seed,
                       "of what is random, printed at the end; the same gives the same cases");
   command->add_option("--timeout", options->timeout_s, "seconds for one case (default: 60)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(kShortestTimeout, kLongestTimeout));
   command->add_option("--junit", options->junit, "write the outcome to this file, too");
   command->add_flag("--in-process", options->in_process,
                     "run the cases in this process, for a debugger");
@@ -301,7 +303,7 @@ void add_validate(CLI::App& plugin, Action* action) {
   command
       ->add_option("--level", options->level,
                    "how far to go: loads, serves, or hostile (the default, which is all)")
-      ->transform(CLI::CheckedTransformer(kLevels).description("{loads,serves,hostile}"));
+      ->check(CLI::IsMember({"loads", "serves", "hostile"}));
   command->add_option("--filter", options->filter,
                       "only cases whose name, or URI/name, matches: patterns with * separated by "
                       "colons; those that begin with - must not match");

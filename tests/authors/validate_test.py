@@ -48,6 +48,19 @@ class Validate(unittest.TestCase):
             self.assertEqual({verdict for case, (verdict, _) in cases.items() if case not in skipped}, {"ok"}, output)
             self.assertEqual(len(cases), 26, output)
 
+    def test_a_configuration_that_is_wrong_is_told_once(self):
+        for config, reason in (("/nowhere/config.toml", "No such file"), (__file__, __file__)):
+            done = subprocess.run([BERTHCTL, "plugin", "validate", str(CTL / "behaves.so"), "--config", config], capture_output=True, text=True,
+                                  timeout=60, check=False)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), done)
+            self.assertIn(reason, done.stderr)
+
+    def test_a_value_that_is_none_is_refused_with_those_there_are(self):
+        for words, reason in ((("--timeout", "0"), "Value 0 not in range 1 to 86400"), (("--level", "deep"), "deep not in {loads,serves,hostile}")):
+            code, cases, output = validate(CTL / "behaves.so", *words)
+            self.assertEqual((code, cases), (2, {}))
+            self.assertIn(reason, output)
+
     def test_a_crash_costs_its_own_case_alone(self):
         code, cases, output = validate(BAD / "bad/crashes-in-call.so", "--level", "serves")
         self.assertEqual(code, 1)
