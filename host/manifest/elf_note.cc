@@ -76,6 +76,12 @@ Status search_segments(std::string_view image, const Elf64_Ehdr& header,
     if (!read_at(image, header.e_phoff, uint64_t{i} * sizeof segment, &segment)) {
       return invalid_argument("its program headers lie outside the file");
     }
+    // Mapped, what is missing would be a SIGBUS for who touches it, and that is dlopen.
+    if (segment.p_type == PT_LOAD &&
+        (segment.p_offset > image.size() || segment.p_filesz > image.size() - segment.p_offset)) {
+      return invalid_argument("it is cut off: it has " + std::to_string(image.size()) +
+                              " bytes and a segment beyond them; copy or install it again");
+    }
     if (segment.p_type != PT_NOTE) continue;
     BERTH_RETURN_IF_ERROR(
         add_notes(image, segment.p_offset, segment.p_filesz, segment.p_align, manifests));

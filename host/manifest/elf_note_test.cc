@@ -120,6 +120,21 @@ TEST(ElfNoteTest, HostileOffsets) {
   }
 }
 
+TEST(ElfNoteTest, AFileThatIsCutOff) {
+  Image image(note(kName, 1, "x"));
+  image.header.e_phnum = 2;
+  Elf64_Phdr loaded{};
+  loaded.p_type = PT_LOAD;
+  loaded.p_filesz = sizeof image.header + 2 * sizeof loaded + 100;
+  image.segment.p_offset += sizeof loaded;
+  image.notes.insert(0, reinterpret_cast<const char*>(&loaded), sizeof loaded);
+  std::string bytes = image.bytes();
+  bytes.resize(loaded.p_filesz);
+  EXPECT_TRUE(find_manifest_note(bytes).ok());
+  bytes.pop_back();
+  EXPECT_THAT(find_manifest_note(bytes).status().message(), HasSubstr("it is cut off: it has"));
+}
+
 TEST(ElfNoteTest, HostileHeaderSizes) {
   Image many(note(kName, 1, "x"));
   many.header.e_phnum = 0xffff;

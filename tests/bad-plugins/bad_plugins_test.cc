@@ -152,6 +152,15 @@ const Fault kFaults[] = {
      {"read the manifest of {dir}/no-manifest.so: it has no manifest (an ELF note named Berth); "
       "build it with "
       "berth_add_plugin"}},
+    {"CutOff",
+     {"store-a"},
+     {"read the manifest of {dir}/store-a.so: it is cut off: it has 6000 bytes and a segment "
+      "beyond "
+      "them; copy or install it again"},
+     true,
+     {},
+     {},
+     [](const std::string& dir) { fs::resize_file(dir + "/store-a.so", 6000); }},
     {"UnknownKeyInManifest", {"misspelt"}, {"{dir}/misspelt.so:11: unknown key \"clientfacing\""}},
     {"EntryServesAnotherService",
      {"other-service"},
