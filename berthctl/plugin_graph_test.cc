@@ -185,7 +185,7 @@ TEST_F(PluginFiles, ADirectoryThatIsNotThereIsAProblem) {
   source.plugin_dir = folder_ + "/absent";
   const auto found = known_plugins(source);
   ASSERT_TRUE(found.ok());
-  EXPECT_THAT(graph_text(*found), HasSubstr("absent is not there: install plugins"));
+  EXPECT_THAT(graph_text(*found), HasSubstr("absent is not there: make it"));
 }
 
 TEST(Daemon, ThatIsNotThereIsNamed) {

@@ -60,7 +60,7 @@ Result<KnownPlugins> look_at_files(const std::string& config_file, const std::st
   for (const std::string& directory : config.values().plugin_dirs) {
     known.from += (known.from.empty() ? "plugins of " : ", ") + directory;
     std::error_code error;
-    if (!std::filesystem::is_directory(directory, error)) {
+    if (config.plugin_dir_is_default() && !std::filesystem::exists(directory, error)) {
       known.list.add_problems("plugin directory " + directory +
                               " is not there: install plugins, or give another --plugin-dir");
     }

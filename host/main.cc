@@ -22,6 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int kWrongUse = 2;
 constexpr const char* kDefaultConfig = "/etc/berth/config.toml";
 
 /// Descriptors inherited from the caller must not travel to shims and containers.
@@ -94,7 +95,11 @@ int main(int argc, char** argv) {
   CLI::App app;
   berth::CommandLine line;
   berth::add_command_line(app, &line);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kWrongUse;
+  }
 
   const auto given = [](const std::string& text) {
     return text.empty() ? std::nullopt : std::optional(text);

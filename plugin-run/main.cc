@@ -10,6 +10,8 @@
 
 namespace {
 
+constexpr int kWrongUse = 2;
+
 int fail(const berth::Status& status) {
   std::fprintf(stderr, "berth-plugin-run: %s\n", status.message().c_str());
   return 1;
@@ -21,7 +23,11 @@ int main(int argc, char** argv) {
   CLI::App app;
   berth::plugin_run::CommandLine line;
   berth::plugin_run::add_command_line(app, &line);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kWrongUse;
+  }
   if (line.link >= 0) {
     return fail(berth::plugin_run::run_linked({line.file, line.plugin, line.link, line.parent}));
   }

@@ -46,7 +46,7 @@ Discovery discover(const std::vector<std::string>& directories, bool must_exist)
     if (!fs::exists(directory)) {
       if (must_exist)
         found.problems.push_back("plugin directory " + directory +
-                                 " does not exist: make it, or set plugin_dir");
+                                 " is not there: make it, or correct plugin_dir or --plugin-dir");
       continue;
     }
     if (Status safe = abi::check_plugin_directory(directory); !safe.ok()) {

@@ -24,7 +24,8 @@ PluginSet::PluginSet(const config::Config& config, const abi::HostFacts& host)
 void PluginSet::resolve(std::vector<Builtin> builtins,
                         std::vector<config::Diagnostic>* diagnostics) {
   builtins_ = std::move(builtins);
-  discovery_ = discover(config_.values().plugin_dirs, false);
+  // Nobody has asked for the default one, and a host alone has none.
+  discovery_ = discover(config_.values().plugin_dirs, !config_.plugin_dir_is_default());
   std::vector<graph::Candidate> candidates = discovery_.candidates;
   for (const Builtin& builtin : builtins_) {
     if (builtin.replaces) {

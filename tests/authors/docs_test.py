@@ -73,6 +73,11 @@ class Docs(unittest.TestCase):
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertIn("--version", done.stdout)
 
+    def test_wrong_use_is_exit_code_2(self):
+        for program, path in PROGRAMS.items():
+            done = subprocess.run([path, "--no-such-option"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30, check=False)
+            self.assertEqual(done.returncode, 2, f"{program}: {done.stdout}")
+
     def complete(self, shell, program, *words):
         """What bash offers for the last of the words."""
         script = output(PROGRAMS["berthctl"], "completion", shell, program)

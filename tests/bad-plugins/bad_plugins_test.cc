@@ -129,6 +129,14 @@ TEST_P(BadPlugin, IsReportedByConfigCheckAsFarAsNoCodeRuns) {
 }
 
 const Fault kFaults[] = {
+    // A word too many in --plugin-dir, and the daemon would have no plugins.
+    {"NoDirectory",
+     {},
+     {"plugin directory {dir} is not there: make it, or correct plugin_dir or --plugin-dir"},
+     true,
+     {},
+     {},
+     [](const std::string& dir) { fs::remove(dir); }},
     {"WrongAbiMajor",
      {"wrong-major"},
      {"load plugin {dir}/wrong-major.so: abi.major is 7, this host has 0: upgrade berth"},
