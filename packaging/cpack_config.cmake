@@ -8,6 +8,12 @@ foreach(plugin IN LISTS CPACK_BERTH_PLUGINS)
       message(FATAL_ERROR "${CPACK_BERTH_RELATIONS} tells nothing of berth:${relation} for ${plugin}")
     endif()
     string(TOUPPER "${relation}" upper)
-    set("CPACK_DEBIAN_${component}_PACKAGE_${upper}" "${CMAKE_MATCH_1}")
+    set(relations "${CMAKE_MATCH_1}")
+    # The library is of the same build, so dpkg-shlibdeps takes it for the package's own. Code generated from messages knows their
+    # layout, so that it has to be that of this very build.
+    if(relation STREQUAL Depends)
+      string(PREPEND relations "${CPACK_BERTH_API}, ")
+    endif()
+    set("CPACK_DEBIAN_${component}_PACKAGE_${upper}" "${relations}")
   endforeach()
 endforeach()

@@ -78,6 +78,7 @@ berth_package(ctl berthctl
   SUMMARY "container daemon made of plugins: looking at plugins, and beginning new ones"
   DESCRIPTION "What a plugin file says of itself, which plugins need one another, and why
 one is not there; templates for plugins in several languages."
+  DEPENDS "${api}"
   SUGGESTS "berth-dev")
 berth_package(dev berth-dev
   SUMMARY "container daemon made of plugins: headers and tools for plugin authors"
@@ -107,6 +108,7 @@ endforeach()
 # One for each plugin that is built; its folder says what it is.
 get_property(plugins GLOBAL PROPERTY BERTH_INSTALLED_PLUGINS)
 set(CPACK_BERTH_PLUGINS "")
+set(CPACK_BERTH_API "${api}")
 foreach(plugin IN LISTS plugins)
   get_target_property(component ${plugin} BERTH_COMPONENT)
   get_target_property(summary ${plugin} BERTH_SUMMARY)

@@ -156,6 +156,17 @@ class RelationsTest(unittest.TestCase):
         self.assertNotIn(tasks, relations("berth-plugin-services", "Depends"))
         self.assertIn(tasks, relations("berth-plugin-services", "Recommends"))
 
+    def test_what_links_the_messages_depends_on_their_library(self):
+        linked = set()
+        for name, path in PACKAGES.items():
+            with tempfile.TemporaryDirectory(prefix="berth-packages-") as folder:
+                subprocess.run(["dpkg-deb", "-x", path, folder], check=True)
+                if any("[libberth-api.so" in line for file in elf_files(folder) for line in readelf("-d", file).splitlines() if "(NEEDED)" in line):
+                    linked.add(name)
+        self.assertLess({"berth", "berthctl"}, linked)
+        for name in linked:
+            self.assertIn("libberth-api0 (= %s)" % field("libberth-api0", "Version"), field(name, "Depends").split(", "), name)
+
     def test_the_host_needs_no_plugin(self):
         self.assertFalse([one for one in relations("berth", "Depends") if "plugin" in one or "io.containerd" in one])
 
