@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "bus/timers.h"
 #include "bus/workers.h"
 #include "lifecycle/plugin_set.h"
+#include "ops/lock_file.h"
 #include "ops/logging.h"
 #include "ops/memory.h"
 #include "ops/metrics.h"
@@ -46,18 +46,6 @@ Status make_directory(const std::string& path, mode_t mode) {
   if (error) return errno_status(error.value(), "make directory " + path);
   if (::chmod(path.c_str(), mode) != 0) return errno_status(errno, "set the mode of " + path);
   return {};
-}
-
-/// Two daemons on one root would lose each other's data.
-Result<UniqueFd> lock_root(const std::string& root) {
-  const std::string path = root + "/berthd.lock";
-  UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!lock) return errno_status(errno, "open " + path);
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return failed_precondition("lock " + path +
-                               ": another berthd uses this root; stop it or choose another --root");
-  }
-  return lock;
 }
 
 void set_oom_score(int64_t score) {
@@ -115,7 +103,15 @@ class Daemon {
     BERTH_RETURN_IF_ERROR(make_directory(values.root, 0700));
     // The root of a user namespace passes through it on its way to its container's rootfs.
     BERTH_RETURN_IF_ERROR(make_directory(values.state, 0711));
-    BERTH_ASSIGN_OR_RETURN(lock_, lock_root(values.root));
+    // Two daemons on one root would lose each other's data, on one state each other's containers.
+    BERTH_ASSIGN_OR_RETURN(root_lock_,
+                           ops::lock_file(values.root + "/berthd.lock", ops::LockKind::kAlone,
+                                          "another berthd, or a berth-plugin-run, uses this root; "
+                                          "stop it or choose another --root"));
+    BERTH_ASSIGN_OR_RETURN(
+        state_lock_,
+        ops::lock_file(values.state, ops::LockKind::kAlone,
+                       "another berthd uses this state; stop it or choose another --state"));
     set_oom_score(values.oom_score);
 
     std::vector<config::Diagnostic> diagnostics = config_.diagnostics();
@@ -255,7 +251,8 @@ class Daemon {
   rpc::Router& router_;
   lifecycle::PluginSet& plugins_;
   rpc::Health* health_ = nullptr;
-  UniqueFd lock_;
+  UniqueFd root_lock_;
+  UniqueFd state_lock_;
   std::unique_ptr<rpc::TtrpcDoor> ttrpc_door_;
   std::unique_ptr<rpc::GrpcDoor> grpc_door_;
   std::unique_ptr<ops::MetricsServer> metrics_;

@@ -12,6 +12,7 @@
 #include "builtin/version.h"
 #include "bus/current_plugin.h"
 #include "manifest/manifest.h"
+#include "ops/lock_file.h"
 #include "ops/logging.h"
 #include "ops/sd_notify.h"
 #include "rpc/builtin.h"
@@ -99,6 +100,15 @@ Status run(const Options& options) {
     std::filesystem::create_directories(folder, error);
     if (error) return errno_status(error.value(), "make the directory " + folder);
   }
+  // Several plugins may have folders below one root, each but once, and none beside a daemon's.
+  BERTH_ASSIGN_OR_RETURN(const UniqueFd root_lock,
+                         ops::lock_file(values.root + "/berthd.lock", ops::LockKind::kShared,
+                                        "a berthd uses this root; choose another --root"));
+  BERTH_ASSIGN_OR_RETURN(
+      const UniqueFd plugin_lock,
+      ops::lock_file(values.root + "/" + plugin->uri() + ".lock", ops::LockKind::kAlone,
+                     "another berth-plugin-run has the plugin on this root; stop it or choose "
+                     "another --root"));
   std::vector<abi::DeclaredPlugin> declared;
   for (const manifest::Plugin& one : manifest.plugins)
     declared.push_back({one.type, one.id, one.provides});

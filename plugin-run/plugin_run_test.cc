@@ -132,6 +132,44 @@ TEST_F(PluginRun, OneOfSeveralIsChosen) {
             Code::kUnimplemented);
 }
 
+TEST_F(PluginRun, AFileThatIsNoSocketIsLeftAlone) {
+  std::ofstream(socket()) << "precious";
+  begin(RUNNABLE);
+  EXPECT_EQ(process_->wait(20'000).exit_code, 1);
+  EXPECT_THAT(log(), HasSubstr("that is no socket; remove it or choose another address"));
+  std::ifstream file(socket());
+  std::string text;
+  file >> text;
+  EXPECT_EQ(text, "precious");
+}
+
+TEST_F(PluginRun, FoldersHaveOneOwner) {
+  const auto refused = [&](std::vector<std::string> words) {
+    Process other(words, in("other.log"));
+    const struct Ending ending = other.wait(20'000);
+    EXPECT_EQ(ending.exit_code, 1) << other.output();
+    return other.output();
+  };
+  const auto daemon = [&](const std::string& root, const std::string& state) {
+    return std::vector<std::string>{
+        berthd_program(), "--address", in("berthd.sock"), "--root",      root,
+        "--state",        state,       "--plugin-dir",    folder_.path()};
+  };
+  ASSERT_TRUE(serves()) << log();
+  EXPECT_THAT(refused({PLUGIN_RUN, "--listen", in("other.sock"), "--root", in("root"), RUNNABLE}),
+              HasSubstr(std::string(kUri) + ".lock: another berth-plugin-run has the plugin"));
+  EXPECT_THAT(refused(daemon(in("root"), in("state"))),
+              HasSubstr("another berthd, or a berth-plugin-run, uses"));
+
+  DaemonProcess serving(folder_.path());
+  ASSERT_TRUE(serving.wait_until_serving()) << serving.log();
+  EXPECT_THAT(refused(daemon(in("root2"), serving.folder() + "/state")),
+              HasSubstr("another berthd uses this state"));
+  EXPECT_THAT(refused({PLUGIN_RUN, "--listen", in("other.sock"), "--root",
+                       serving.folder() + "/root", RUNNABLE}),
+              HasSubstr("a berthd uses this root"));
+}
+
 TEST_F(PluginRun, TheSocketIsForItsGroup) {
   ASSERT_TRUE(serves()) << log();
   struct stat status {};

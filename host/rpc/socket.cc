@@ -44,7 +44,15 @@ Result<UniqueFd> listen_unix(const std::string& path, uint32_t uid, uint32_t gid
     return failed_precondition("listen on " + path +
                                ": another daemon answers there; stop it or choose another address");
   }
-  ::unlink(path.c_str());
+  // What an earlier process has left, and nothing else.
+  struct stat there {};
+  if (::lstat(path.c_str(), &there) == 0) {
+    if (!S_ISSOCK(there.st_mode)) {
+      return failed_precondition("listen on " + path +
+                                 ": that is no socket; remove it or choose another address");
+    }
+    ::unlink(path.c_str());
+  }
   UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!listener) return errno_status(errno, "make a socket for " + path);
   // The mode must hold from the moment the name exists, hence the umask; nobody can connect before
