@@ -25,8 +25,12 @@ bool is_word(std::string_view text, std::string_view also) {
 }
 
 /// Types and ids are parts of directory names and of URIs.
+/// TYPE.ID is the name of a folder, of which a file system takes 255 bytes.
+constexpr size_t kLongestIdentifier = 100;
+
 bool is_identifier(std::string_view text) {
-  return is_word(text, "._-") && is_word(text.substr(0, 1), "");
+  return text.size() <= kLongestIdentifier && is_word(text, "._-") &&
+         is_word(text.substr(0, 1), "");
 }
 
 /// Collects what is wrong, with lines, so that all of it is reported together.
@@ -80,10 +84,13 @@ class Reader {
 
   void complain_identifier(const toml::node& where, std::string_view key,
                            const std::string& value) {
-    complain(
-        where,
-        "\"" + std::string(key) + "\" has \"" + value +
-            "\"; use letters, digits, \".\", \"_\" and \"-\", and begin with a letter or a digit");
+    const bool longer = value.size() > kLongestIdentifier;
+    complain(where,
+             "\"" + std::string(key) + "\" has " +
+                 (longer ? std::to_string(value.size()) + " characters; use at most " +
+                               std::to_string(kLongestIdentifier) + ":"
+                         : "\"" + value + "\"; use") +
+                 " letters, digits, \".\", \"_\" and \"-\", and begin with a letter or a digit");
   }
 
   bool flag(const toml::table& table, std::string_view key) {

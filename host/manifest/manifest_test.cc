@@ -56,6 +56,19 @@ version = "a.b"
   EXPECT_NE(text.find("p.toml:7: version \"a.b\""), std::string::npos) << text;
 }
 
+TEST(Manifest, AUriIsTheNameOfAFolder) {
+  const auto with_id = [](size_t size) {
+    std::string text(kGood);
+    text.replace(text.find("\"content\""), 9, '"' + std::string(size, 'x') + '"');
+    return parse_manifest(text, "p.toml");
+  };
+  EXPECT_TRUE(with_id(100).ok());
+  EXPECT_NE(with_id(101).status().message().find(
+                "p.toml:5: \"id\" has 101 characters; use at most 100: letters"),
+            std::string::npos)
+      << with_id(101).status().message();
+}
+
 TEST(ElfNote, RefusesWhatIsNotAnElf) {
   EXPECT_EQ(find_manifest_note("#!/bin/sh\n").status().code(), Code::kInvalidArgument);
   EXPECT_EQ(find_manifest_note("").status().code(), Code::kInvalidArgument);
