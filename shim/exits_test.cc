@@ -26,6 +26,7 @@ namespace task = containerd::task::v3;
 // process does what its specification says, which is shell here, once the subshell that made it is
 // gone: a shell that lives reaps its children.
 constexpr const char* kRuntime = R"(#!/bin/sh
+words="$*"
 while test $# -gt 0; do
   case "$1" in
     --bundle|--pid-file|--process|--root|--log|--log-format) eval "$(echo ${1#--} | tr - _)=\$2"; shift;;
@@ -34,7 +35,9 @@ while test $# -gt 0; do
   shift
 done
 case $action in
-  create) (trap 'exit 9' TERM; while ! test -e $bundle/go; do sleep 0.01; done; exec sh $bundle/program) & echo -n $! >$pid_file;;
+  create)
+    { echo "$words"; stat -L -c %u:%g /proc/$$/fd/3 /proc/$$/fd/2; } 3>&1 >$bundle/called
+    (trap 'exit 9' TERM; while ! test -e $bundle/go; do sleep 0.01; done; exec sh $bundle/program) & echo -n $! >$pid_file;;
   start) touch go; sleep 0.3;;
   exec)
     program=$(cat $process)
@@ -125,17 +128,19 @@ class ExitsTest : public testing::Test {
     return response;
   }
 
-  static void create(const std::string& id, const std::string& program) {
+  static void create(const std::string& id, const std::string& program,
+                     containerd::runc::v1::Options options = {}, const std::string& output = "") {
     const std::string bundle = *folder_ + "/" + id;
     ASSERT_EQ(::mkdir(bundle.c_str(), 0700), 0);
     ASSERT_TRUE(write_file(bundle + "/program", program).ok());
     ASSERT_TRUE(
         write_file(bundle + "/config.json", R"({"linux":{"namespaces":[{"type":"pid"}]}})").ok());
-    containerd::runc::v1::Options options;
     options.set_binary_name(*folder_ + "/runtime.sh");
     task::CreateTaskRequest request;
     request.set_id(id);
     request.set_bundle(bundle);
+    request.set_stdout(output);
+    request.set_stderr(output);
     request.mutable_options()->set_type_url("containerd.runc.v1.Options");
     request.mutable_options()->set_value(options.SerializeAsString());
     const auto response = call<task::CreateTaskResponse>("Create", request);
@@ -226,6 +231,34 @@ TEST_F(ExitsTest, AnExecThatEndsAtOnceIsNotMissed) {
   ::kill(static_cast<pid_t>(found.pid()), SIGKILL);
   EXPECT_EQ(wait("host"), 137u);
   EXPECT_EQ(remove("host"), 137u);
+}
+
+// With what it is called, and whose its streams are.
+TEST_F(ExitsTest, OptionsReachTheRuntime) {
+  if (::geteuid() != 0) GTEST_SKIP() << "gives a pipe to another user: needs root";
+  containerd::runc::v1::Options options;
+  options.set_no_pivot_root(true);
+  options.set_no_new_keyring(true);
+  options.set_root(*folder_ + "/elsewhere");
+  options.set_io_uid(4321);
+  options.set_io_gid(8765);
+  const std::string fifo = *folder_ + "/out";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  create("asked", "exit 3", options, fifo);
+  const Result<std::string> called = read_file(*folder_ + "/asked/called");
+  ASSERT_TRUE(called.ok()) << called.status().to_string();
+  EXPECT_NE(called->find(" --no-pivot --no-new-keyring asked\n"), std::string::npos) << *called;
+  EXPECT_NE(called->find("--root " + *folder_ + "/elsewhere/ns "), std::string::npos) << *called;
+  EXPECT_NE(called->find("4321:8765\n4321:8765\n"), std::string::npos) << *called;
+  start("asked");
+  EXPECT_EQ(wait("asked"), 3u);
+  EXPECT_EQ(remove("asked"), 3u);
+
+  create("plain", "exit 3");
+  EXPECT_EQ(read_file(*folder_ + "/plain/called")->find("--no-"), std::string::npos);
+  start("plain");
+  EXPECT_EQ(wait("plain"), 3u);
+  EXPECT_EQ(remove("plain"), 3u);
 }
 
 }  // namespace
