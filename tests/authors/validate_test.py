@@ -3,6 +3,7 @@
 
 Usage: validate_test.py BERTHCTL TEST-PLUGINS PLUGINS
 """
+import os
 import pathlib
 import re
 import subprocess
@@ -130,6 +131,14 @@ class Validate(unittest.TestCase):
         first = asked()
         self.assertGreater(len(first), 100)
         self.assertEqual(first, asked())
+
+    @unittest.skipUnless(os.geteuid() == 0, "the kit of snapshotters mounts")
+    def test_the_tutorials_snapshotter_loses_what_its_page_says(self):
+        page = (pathlib.Path(__file__).parents[2] / "docs/writing-plugins.md").read_text(encoding="utf-8")
+        named = set(re.findall(r"`(\w+)`", re.search(r"the kit names each \((.*)\)", page).group(1)))
+        self.assertEqual(len(named), 4)
+        _, cases, output = validate(BAD / "snapshot-plain/snapshot-plain.so", "--filter", ":".join(f"Snapshotter.{case}" for case in named))
+        self.assertEqual({case: verdict for case, (verdict, _) in cases.items()}, {f"Snapshotter.{case}": "FAILED" for case in named}, output)
 
     def test_stand_ins_have_the_ids_that_are_asked_for(self):
         services, diff = PLUGINS / "berth-plugin-services.so", "io.containerd.grpc.v1.diff"
