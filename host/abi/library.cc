@@ -73,7 +73,14 @@ Result<Library> Library::load(const std::string& file,
   const std::string path = file.find('/') == std::string::npos ? "./" + file : file;
   void* handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
-    return failed_precondition("load plugin " + file + ": " + ::dlerror());
+    const std::string why = ::dlerror();
+    // The name of a symbol of libberth-api (api/CMakeLists.txt).
+    const bool messages = why.find("undefined symbol: berth_api_messages_") != std::string::npos;
+    return failed_precondition(
+        "load plugin " + file + ": " + why +
+        (messages ? ": it was built with other messages of the API than this host has; install the "
+                    "release of it that belongs to this berth, or rebuild it"
+                  : ""));
   }
   auto* entry = reinterpret_cast<berth_entry_fn>(::dlsym(handle, BERTH_ENTRY_SYMBOL));
   if (entry == nullptr) {

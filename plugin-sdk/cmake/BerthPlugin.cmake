@@ -39,7 +39,9 @@ function(berth_add_plugin name)
     target_link_libraries(${name} PRIVATE berth_warnings)
   endif()
   if(NOT arg_NO_FACADE)
-    set_source_files_properties("${entry}" PROPERTIES COMPILE_DEFINITIONS BERTH_PLUGIN_FACADE)
+    set(messages "$<TARGET_PROPERTY:${name},BERTH_API_MESSAGES>")  # empty where the generated messages are not linked
+    set_source_files_properties("${entry}" PROPERTIES COMPILE_DEFINITIONS
+                                "BERTH_PLUGIN_FACADE;$<$<BOOL:${messages}>:BERTH_API_MESSAGES=${messages}>")
   endif()
   target_link_options(${name} PRIVATE "LINKER:--version-script=${BERTH_SDK_CMAKE_DIR}/plugin.map"
                                       "LINKER:--gc-sections")

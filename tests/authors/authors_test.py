@@ -149,6 +149,8 @@ class Author:
         expect(seen["plugins"][0]["uri"] == uri, f"inspect shows {seen['plugins']}")
         expect(seen["problems"] == [] and seen["warnings"] == [], f"inspect finds {seen}")
         expect(seen["exports"] == ["berth_plugin_entry_v0"], f"it exports {seen['exports']}")
+        if self.lang == "cpp" and self.type != "service":  # those use containerd's messages, and are bound to their layout
+            expect("berth_api_messages_" in run("readelf", "-rW", file), "it would be loaded with messages of another layout")
         # From where it lies, as one does. (Programs in a build folder find libraries in the current one, so only installed ones tell.)
         run(self.prefix / "bin/berthctl", "plugin", "validate", "--level", "loads", file.name, cwd=file.parent)
 

@@ -170,6 +170,14 @@ const Fault kFaults[] = {
      {},
      [](const std::string& dir) { fs::resize_file(dir + "/store-a.so", 6000); }},
     {"UnknownKeyInManifest", {"misspelt"}, {"{dir}/misspelt.so:11: unknown key \"clientfacing\""}},
+    {"OtherMessages",
+     {"other-messages"},
+     {"io.containerd.grpc.v1.other-messages failed: load plugin {dir}/other-messages.so: "
+      "{dir}/other-messages.so: undefined symbol: berth_api_messages_0123456789abcdef: it was "
+      "built "
+      "with other messages of the API than this host has; install the release of it that belongs "
+      "to this berth, or rebuild it"},
+     false},
     {"EntryServesAnotherService",
      {"other-service"},
      {"io.containerd.grpc.v1.other-service failed: load plugin {dir}/other-service.so: "

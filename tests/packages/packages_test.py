@@ -161,8 +161,11 @@ class RelationsTest(unittest.TestCase):
         for name, path in PACKAGES.items():
             with tempfile.TemporaryDirectory(prefix="berth-packages-") as folder:
                 subprocess.run(["dpkg-deb", "-x", path, folder], check=True)
-                if any("[libberth-api.so" in line for file in elf_files(folder) for line in readelf("-d", file).splitlines() if "(NEEDED)" in line):
-                    linked.add(name)
+                for file in elf_files(folder):
+                    if re.search(r"\(NEEDED\).*\[libberth-api\.so", readelf("-d", file)):
+                        linked.add(name)
+                        if "/berth/plugins/" in file:  # with other messages it is not loaded
+                            self.assertRegex(readelf("-r", file), r"GLOB_DAT .* berth_api_messages_[0-9a-f]{16} ", file)
         self.assertLess({"berth", "berthctl"}, linked)
         for name in linked:
             self.assertIn("libberth-api0 (= %s)" % field("libberth-api0", "Version"), field(name, "Depends").split(", "), name)
