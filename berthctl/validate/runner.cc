@@ -32,6 +32,8 @@ constexpr const char* kShim = "a shim";       // no type of plugins
 constexpr std::chrono::seconds kPatience{2};  // with what was killed
 constexpr size_t kMostOutput = 1U << 20;
 
+volatile sig_atomic_t interrupting = 0;
+
 struct Kit {
   std::string_view suite;  // GoogleTest's name
   std::string_view name;   // ours
@@ -106,14 +108,18 @@ std::string skip_reason(const std::string& output) {
   return output.substr(begin, output.find('\n', begin) - begin);
 }
 
-/// Output until the other side closes it or the time is over; false in the latter case.
+/// Output until the other side closes it; false when the time is over before, or by a signal.
 bool read_all(int fd, Clock::time_point end, std::string* out) {
   char buffer[4096];
+  sigset_t none;
+  ::sigemptyset(&none);
   while (true) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
-    pollfd wait{fd, POLLIN, 0};
-    const int ready = ::poll(&wait, 1, static_cast<int>(std::max<int64_t>(left.count(), 0)));
-    if (ready < 0 && errno == EINTR) continue;
+    const int64_t left = std::max<int64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count(), 0);
+    const timespec wait{left / 1000, left % 1000 * 1'000'000};
+    pollfd events{fd, POLLIN, 0};
+    const int ready = ::ppoll(&events, 1, &wait, &none);
+    if (ready < 0 && errno == EINTR && interrupting == 0) continue;
     if (ready <= 0) return false;
     const ssize_t size = ::read(fd, buffer, sizeof buffer);
     if (size <= 0) return true;
@@ -232,6 +238,30 @@ bool matches(const std::string& filter, const Case& one) {
   return wanted || !any_wanted;
 }
 
+void stop_on_signals() {
+  struct sigaction action {};
+  action.sa_handler = [](int signal) { interrupting = signal; };
+  sigset_t stopping;
+  ::sigemptyset(&stopping);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    ::sigaction(signal, &action, nullptr);
+    ::sigaddset(&stopping, signal);
+  }
+  // Taken where a case is waited for, and nowhere else.
+  ::sigprocmask(SIG_BLOCK, &stopping, nullptr);
+}
+
+int interrupted() { return interrupting; }
+
+void end_by_signal(int signal) {
+  ::signal(signal, SIG_DFL);
+  ::raise(signal);
+  sigset_t one;
+  ::sigemptyset(&one);
+  ::sigaddset(&one, signal);
+  ::sigprocmask(SIG_UNBLOCK, &one, nullptr);
+}
+
 CaseResult run_in_process_of_its_own(const Case& one, const ProcessOptions& options) {
   CaseResult out;
   out.of = one;
@@ -271,7 +301,10 @@ CaseResult run_in_process_of_its_own(const Case& one, const ProcessOptions& opti
   posix_spawn_file_actions_adddup2(&files, writer.get(), STDERR_FILENO);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+  sigset_t none;
+  ::sigemptyset(&none);
+  posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setpgroup(&attributes, 0);
   adopt_orphans();
   const std::set<pid_t> others = children();
@@ -296,8 +329,10 @@ CaseResult run_in_process_of_its_own(const Case& one, const ProcessOptions& opti
   out.seconds = std::chrono::duration<double>(Clock::now() - began).count();
   if (!closed) {
     out.verdict = Verdict::kHung;
-    out.reason = "it did not end in " + std::to_string(options.timeout.count()) + " s" +
-                 while_doing(out.output);
+    out.reason = interrupting != 0
+                     ? "interrupted"
+                     : "it did not end in " + std::to_string(options.timeout.count()) + " s" +
+                           while_doing(out.output);
   } else {
     judge(wait_status, &out);
   }

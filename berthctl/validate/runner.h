@@ -53,6 +53,14 @@ struct ProcessOptions {
 /// has started is killed after it.
 CaseResult run_in_process_of_its_own(const Case& one, const ProcessOptions& options);
 
+/// From here on SIGINT, SIGTERM and SIGHUP end the case that runs as a timeout would, so that
+/// nothing of it is left. Before the first case; this process has no other thread.
+void stop_on_signals();
+/// The signal that came, or 0.
+int interrupted();
+/// Ends this process as the signal would have.
+void end_by_signal(int signal);
+
 std::string_view verdict_name(Verdict verdict);
 /// A file in JUnit's format.
 std::string junit(const std::string& suite, const std::vector<CaseResult>& results);

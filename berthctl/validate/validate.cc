@@ -207,6 +207,7 @@ std::vector<CaseResult> run_apart(const Options& options, const std::vector<Case
       process.arguments.insert(process.arguments.end(), {name, value});
     }
   }
+  validate::stop_on_signals();
   std::vector<CaseResult> results;
   std::map<std::string, bool> loads;  // by URI; "" for the file
   const auto good = [&](const std::string& uri) { return !loads.contains(uri) || loads[uri]; };
@@ -224,6 +225,7 @@ std::vector<CaseResult> run_apart(const Options& options, const std::vector<Case
     if (one.level == Level::kLoads) loads[one.plugin] = good(one.plugin) && passed;
     print(result, options.verbose);
     results.push_back(std::move(result));
+    if (const int signal = validate::interrupted(); signal != 0) validate::end_by_signal(signal);
   }
   return results;
 }

@@ -6,9 +6,11 @@ Usage: validate_test.py BERTHCTL TEST-PLUGINS PLUGINS
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import xml.etree.ElementTree
 
@@ -29,6 +31,13 @@ def validate(file, *words, timeout=120):
         if match:
             cases[match.group(2)] = (match.group(1), match.group(3) or "")
     return done.returncode, cases, done.stdout
+
+
+def children_of(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    except OSError:
+        return []
 
 
 class Validate(unittest.TestCase):
@@ -84,6 +93,23 @@ class Validate(unittest.TestCase):
 
     def test_a_handler_that_goes_on_after_cancel_is_named(self):
         self.bad(CTL / "drops.so", "Serves.EmptyRequests", "FAILED", "the handler goes on 5 s after the call was cancelled")
+
+    def test_a_signal_ends_the_case_and_leaves_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for stop in (signal.SIGINT, signal.SIGTERM):
+                process = subprocess.Popen([BERTHCTL, "plugin", "validate", str(CTL / "sleeps-in-stop.so"), "--filter", "Loads.StartsAndStops"],
+                                           stdout=subprocess.PIPE, text=True, env=dict(os.environ, TMPDIR=folder),
+                                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+                end = time.monotonic() + 20
+                while not (children := children_of(process.pid)) and time.monotonic() < end:
+                    time.sleep(0.01)
+                time.sleep(0.3)
+                process.send_signal(stop)
+                output = process.communicate(timeout=20)[0]
+                self.assertEqual(process.returncode, -stop, output)
+                self.assertIn("interrupted", output)
+                self.assertEqual([child for child in children if os.path.exists(f"/proc/{child}")], [])
+                self.assertEqual(os.listdir(folder), [])
 
     def test_an_exit_is_no_success(self):
         self.bad(CTL / "exits.so", "Serves.EmptyRequests", "CRASHED", "the process ended by itself during: call")
