@@ -1,6 +1,7 @@
 #include "validate/runner.h"
 
 #include <berth/fd.h>
+#include <berth/file_tree.h>
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <gtest/gtest.h>
@@ -271,10 +272,7 @@ CaseResult run_in_process_of_its_own(const Case& one, const ProcessOptions& opti
     out.reason = errno_status(errno, "make a directory and a pipe for the case").message();
     return out;
   }
-  const Cleanup remove([&] {
-    std::error_code ignored;
-    fs::remove_all(scratch, ignored);
-  });
+  const Cleanup remove([&] { (void)remove_tree(scratch); });
   const UniqueFd reader(ends[0]);
   UniqueFd writer(ends[1]);
 

@@ -1,5 +1,6 @@
 // What is in a snapshot, seen through its mounts.
 #include <berth/fd.h>
+#include <berth/file_tree.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -8,6 +9,8 @@
 
 #include <filesystem>
 
+#include "testing/deep_tree.h"
+#include "testing/handler_stack.h"
 #include "testing/snapshotter_suite.h"
 #include "testing/suite_files.h"
 
@@ -204,6 +207,49 @@ TEST_P(SnapshotterSuite, SparseFilesStaySparse) {
     char text[7] = {};
     ASSERT_EQ(::pread(fd.get(), text, 6, kSize / 2), 6);
     EXPECT_STREQ(text, "middle");
+  });
+}
+
+// What a container made has to be kept, measured and removed, also where nobody who works by paths
+// or calls himself per level gets to its end.
+TEST_P(SnapshotterSuite, DeepTrees) {
+  const UsualDescriptors few;
+  int64_t before = 0;
+  mounted(prepare("active"), [&](const std::string& root) {
+    const auto empty = usage("active");
+    ASSERT_TRUE(empty.ok()) << empty.status().to_string();
+    before = empty->inodes;
+    make_deep_tree(root);
+  });
+  on_handler_stack([&] {
+    const auto active = usage("active");
+    EXPECT_TRUE(active.ok()) << active.status().to_string();
+    if (active.ok()) {
+      EXPECT_EQ(active->inodes, before + kDeepLevels + 1);
+    }
+    const Status committed = commit("layer", "active");
+    ASSERT_TRUE(committed.ok()) << committed.to_string();
+    const auto layer = usage("layer");
+    EXPECT_TRUE(layer.ok()) << layer.status().to_string();
+    if (layer.ok()) {
+      EXPECT_EQ(layer->inodes, before + kDeepLevels + 1);
+    }
+  });
+  if (HasFatalFailure()) return;
+  for (const bool read_only : {false, true}) {
+    Result<MountList> mounts = MountList();
+    on_handler_stack([&] { mounts = read_only ? view("view", "layer") : prepare("run", "layer"); });
+    mounted(mounts, [](const std::string& root) { EXPECT_TRUE(has_deep_tree(root)); });
+  }
+  on_handler_stack([&] {
+    for (const char* key : {"view", "run", "layer"}) {
+      const Status removed = remove(key);
+      EXPECT_TRUE(removed.ok()) << key << ": " << removed.to_string();
+    }
+    expect_nothing_left();
+    const auto left = tree_usage(folder_);
+    ASSERT_TRUE(left.ok()) << left.status().to_string();
+    EXPECT_LT(left->inodes, kDeepLevels) << "the trees are still there";
   });
 }
 

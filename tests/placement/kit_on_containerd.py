@@ -8,7 +8,6 @@ waits for longer than any test takes, since nothing that the kit makes has a rea
 """
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -31,6 +30,7 @@ schedule_delay = "100h"
 # so that the list stays true.
 KNOWN = {
     "both": {
+        "DeepTrees": "it measures by paths, and neither measures nor commits what is deeper than a path may be",
         "Refusals": "an empty key is UNKNOWN and not INVALID_ARGUMENT",
         "WalkFiltersAndAllowsCalls": "a filter that cannot be parsed is UNKNOWN and not INVALID_ARGUMENT",
     },
@@ -82,7 +82,8 @@ def main():
         if daemon is not None:
             daemon.send_signal(signal.SIGTERM)
             daemon.wait(timeout=30)
-        shutil.rmtree(folder, ignore_errors=True)
+        # Python's own calls itself for each level, and the deep tree that containerd does not commit is still there.
+        subprocess.run(["rm", "-rf", "--one-file-system", folder], check=False)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 #include "disk.h"
 
 #include <berth/c_helpers.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -83,89 +82,6 @@ int32_t sync_directory(const char *path, struct failure *why) {
   if (fsync(fd) != 0) error = errno;
   close(fd);
   return error == 0 ? 0 : fail_errno(why, error, path);
-}
-
-/* Walks by descriptors, so that nobody who swaps a directory for a link leads it elsewhere. */
-static int remove_at(int parent, const char *name) {
-  DIR *directory = NULL;
-  struct dirent *entry = NULL;
-  int result = 0;
-  const int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0) return errno == ENOENT ? 0 : unlinkat(parent, name, 0);
-  directory = fdopendir(fd);
-  if (directory == NULL) {
-    close(fd);
-    return -1;
-  }
-  while (result == 0 && (entry = readdir(directory)) != NULL) {
-    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-    result = entry->d_type == DT_DIR ? remove_at(fd, entry->d_name) : unlinkat(fd, entry->d_name, 0);
-  }
-  closedir(directory);
-  return result != 0 ? result : unlinkat(parent, name, AT_REMOVEDIR);
-}
-
-int32_t remove_tree(const char *path, struct failure *why) {
-  if (remove_at(AT_FDCWD, path) != 0 && errno != ENOENT) return fail_errno(why, errno, path);
-  return 0;
-}
-
-struct seen {
-  ino_t *inodes;
-  size_t count, room;
-};
-
-/* 1 when a file with several names was counted before. */
-static int was_seen(struct seen *seen, ino_t inode) {
-  size_t i = 0;
-  for (i = 0; i < seen->count; ++i) {
-    if (seen->inodes[i] == inode) return 1;
-  }
-  if (seen->count == seen->room) {
-    const size_t room = seen->room == 0 ? 64 : 2 * seen->room;
-    ino_t *inodes = realloc(seen->inodes, room * sizeof *inodes);
-    if (inodes == NULL) return 0;
-    seen->inodes = inodes;
-    seen->room = room;
-  }
-  seen->inodes[seen->count++] = inode;
-  return 0;
-}
-
-static int measure_at(int parent, const char *name, struct seen *seen, int64_t *bytes, int64_t *inodes) {
-  struct stat status;
-  struct dirent *entry = NULL;
-  DIR *directory = NULL;
-  int fd = -1;
-  int result = 0;
-  if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) != 0) return -1;
-  if (S_ISDIR(status.st_mode) || status.st_nlink < 2 || !was_seen(seen, status.st_ino)) {
-    *bytes += (int64_t)status.st_blocks * 512;
-    *inodes += 1;
-  }
-  if (!S_ISDIR(status.st_mode)) return 0;
-  fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0) return -1;
-  directory = fdopendir(fd);
-  if (directory == NULL) {
-    close(fd);
-    return -1;
-  }
-  while (result == 0 && (entry = readdir(directory)) != NULL) {
-    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-    result = measure_at(fd, entry->d_name, seen, bytes, inodes);
-    if (result != 0 && errno == ENOENT) result = 0; /* removed meanwhile */
-  }
-  closedir(directory);
-  return result;
-}
-
-int32_t measure_tree(const char *path, int64_t *bytes, int64_t *inodes, struct failure *why) {
-  struct seen seen = {NULL, 0, 0};
-  const int result = measure_at(AT_FDCWD, path, &seen, bytes, inodes);
-  const int error = errno;
-  free(seen.inodes);
-  return result == 0 ? 0 : fail_errno(why, error, path);
 }
 
 int32_t make_directory(const char *path, unsigned mode, struct failure *why) {

@@ -16,10 +16,6 @@ int32_t write_durably(const char *directory, const char *name, const void *bytes
 void *read_whole(const char *path, size_t *size, struct failure *why);
 /* Makes what happened to the names in a directory durable. */
 int32_t sync_directory(const char *path, struct failure *why);
-/* With all that is below it, never through a symbolic link; what is absent is success. */
-int32_t remove_tree(const char *path, struct failure *why);
-/* Bytes on disk and files below a directory; names of one file count once. */
-int32_t measure_tree(const char *path, int64_t *bytes, int64_t *inodes, struct failure *why);
 /* A directory with this mode, whatever the umask; one that is there is success. */
 int32_t make_directory(const char *path, unsigned mode, struct failure *why);
 

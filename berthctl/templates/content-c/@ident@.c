@@ -14,6 +14,7 @@
 
 #include "disk.h"
 #include "messages.h"
+#include "tree.h"
 
 #define STEP 65536
 #define INFO_TYPE &containerd__services__content__v1__info__descriptor

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "disk.h"
+#include "tree.h"
 
 static int failures = 0;
 

@@ -15,6 +15,7 @@
 
 #include "disk.h"
 #include "messages.h"
+#include "tree.h"
 
 #define MOST_LAYERS 500 /* as overlayfs has it */
 /* All maps of labels look alike. */

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "disk.h"
+#include "tree.h"
 
 static int failures = 0;
 

@@ -1,5 +1,4 @@
 // Level "serves", for differs: layers unpacked.
-#include <pthread.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/sysmacros.h>
@@ -8,6 +7,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "testing/handler_stack.h"
 #include "testing/snapshotter_suite.h"
 #include "testing/suite_files.h"
 #include "validate/kits/differ_kit.h"
@@ -16,6 +16,7 @@ namespace berth::ctl::validate {
 
 namespace fs = std::filesystem;
 using berth::testing::exists;
+using berth::testing::on_handler_stack;
 using berth::testing::read;
 using berth::testing::status_of;
 using berth::testing::write;
@@ -27,22 +28,6 @@ Archive small_layer() {
       .dir("etc")
       .add({.name = "etc/motd", .content = "good day\n", .mode = 0640, .uid = 5, .gid = 6})
       .symlink("motd", "etc/motd");
-}
-
-/// Runs on a thread with a stack as small as that on which berthd calls a handler.
-template <typename Work>
-void on_handler_stack(Work work) {
-  pthread_attr_t attributes;
-  pthread_t thread;
-  ASSERT_EQ(::pthread_attr_init(&attributes), 0);
-  ASSERT_EQ(::pthread_attr_setstacksize(&attributes, 1 << 20), 0);
-  const auto run = [](void* work_on) -> void* {
-    (*static_cast<Work*>(work_on))();
-    return nullptr;
-  };
-  ASSERT_EQ(::pthread_create(&thread, &attributes, run, &work), 0);
-  ::pthread_join(thread, nullptr);
-  ::pthread_attr_destroy(&attributes);
 }
 
 /// The codes that say whose fault it is. A client would try again, or ask for help, where it is

@@ -1,7 +1,6 @@
 //! Files that are there, whole, after a crash.
 #![allow(dead_code)] // not every plugin needs all of it
 use crate::berth::{Code, Status};
-use std::collections::HashSet;
 use std::ffi::{c_char, c_int, CString};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -83,43 +82,10 @@ pub fn look_like(path: &Path, model: &Path) -> Result<(), Status> {
     fs::set_permissions(path, fs::Permissions::from_mode(found.mode() & 0o7777)).at(path)
 }
 
-/// With all that is below it; what is absent is success.
-pub fn remove_tree(path: &Path) -> Result<(), Status> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.at(path),
-    }
-}
-
 pub fn names_in(path: &Path) -> Result<Vec<String>, Status> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path).at(path)? {
         names.push(entry.at(path)?.file_name().to_string_lossy().into_owned());
     }
     Ok(names)
-}
-
-/// Bytes on disk and files below a directory; names of one file count once.
-pub fn measure_tree(path: &Path) -> Result<(u64, u64), Status> {
-    let mut seen = HashSet::new();
-    let mut total = (0, 0);
-    measure(path, &mut seen, &mut total)?;
-    Ok(total)
-}
-
-fn measure(path: &Path, seen: &mut HashSet<u64>, total: &mut (u64, u64)) -> Result<(), Status> {
-    let found = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // removed meanwhile
-        found => found.at(path)?,
-    };
-    if found.is_dir() || found.nlink() < 2 || seen.insert(found.ino()) {
-        total.0 += found.blocks() * 512;
-        total.1 += 1;
-    }
-    if found.is_dir() {
-        for entry in fs::read_dir(path).at(path)? {
-            measure(&entry.at(path)?.path(), seen, total)?;
-        }
-    }
-    Ok(())
 }

@@ -9,6 +9,7 @@ mod info;
 mod pb;
 mod records;
 mod store;
+mod tree;
 
 use berth::{Call, Code, Host, Status};
 use filter::Filters;

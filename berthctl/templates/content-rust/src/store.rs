@@ -5,6 +5,7 @@ use crate::digest::{digest_of, hex_of, Sha256};
 use crate::disk::{self, At};
 use crate::info::{Info, Progress};
 use crate::records::{check_label_mask, check_labels, update_labels, Labels, Time};
+use crate::tree;
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -51,7 +52,7 @@ impl Store {
         for name in disk::names_in(&root.join("ingests"))? {
             let folder = root.join("ingests").join(name);
             if read_progress(&folder).is_none() {
-                let _ = disk::remove_tree(&folder);
+                let _ = tree::remove(&folder);
             }
         }
         Ok(Store { root: root.to_path_buf(), written: Mutex::new(HashSet::new()) })
@@ -131,7 +132,7 @@ impl Store {
 
     pub fn abort(&self, name: &str) -> Result<(), Status> {
         match self.ingest(name) {
-            folder if folder.exists() => disk::remove_tree(&folder),
+            folder if folder.exists() => tree::remove(&folder),
             _ => Err(no_ingest(name)),
         }
     }
@@ -243,7 +244,7 @@ impl Ingest<'_> {
         match &published {
             Err(status) if status.code != Code::AlreadyExists => {}
             _ => {
-                let _ = disk::remove_tree(&self.folder);
+                let _ = tree::remove(&self.folder);
                 self.held = None; // who hears of a commit may use the ref again
             }
         }

@@ -8,6 +8,7 @@ mod info;
 mod pb;
 mod records;
 mod snapshots;
+mod tree;
 
 use berth::{Call, Code, Host, Status};
 use filter::Filters;

@@ -5,6 +5,7 @@ use crate::disk;
 use crate::filter::Filters;
 use crate::info::{Info, Kind};
 use crate::records::{check_label_mask, check_labels, update_labels, Labels, Time};
+use crate::tree;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -92,7 +93,7 @@ impl Snapshots {
         let state = self.lock();
         for name in disk::names_in(&self.root.join("snapshots"))? {
             if !state.by_name.values().any(|one| one.id.to_string() == name) {
-                let _ = disk::remove_tree(&self.root.join("snapshots").join(name));
+                let _ = tree::remove(&self.root.join("snapshots").join(name));
             }
         }
         Ok(())
@@ -174,7 +175,7 @@ impl Snapshots {
         state.last_id = id;
         match made {
             Ok(_) => state.insert(Snapshot { id, info }),
-            Err(_) => drop(disk::remove_tree(&self.tree(id))),
+            Err(_) => drop(tree::remove(&self.tree(id))),
         }
         made
     }
@@ -222,7 +223,7 @@ impl Snapshots {
         fs::remove_file(&record).map_err(|error| disk::failed(&record, &error))?;
         disk::sync_directory(&self.root.join("records"))?;
         state.by_name.remove(key);
-        let _ = disk::remove_tree(&self.tree(id));
+        let _ = tree::remove(&self.tree(id));
         Ok(())
     }
 
@@ -254,7 +255,7 @@ impl Snapshots {
     /// Bytes and files of a snapshot's own layer.
     pub fn usage(&self, key: &str) -> Result<(u64, u64), Status> {
         let id = self.lock().need(key)?.id;
-        disk::measure_tree(&self.tree(id).join("fs"))
+        tree::measure(&self.tree(id).join("fs"))
     }
 }
 
