@@ -18,10 +18,10 @@ constexpr size_t kOpenLevels = 64;
 
 // A directory opened without following a link and without stepping onto a mount. EXDEV: a mount
 // point.
-int open_directory(int parent_fd, const char* name, bool root) {
+int open_directory(int parent_fd, const char* name, bool by_path) {
   open_how how{};
   how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
-  if (!root) how.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
+  if (!by_path) how.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
   for (;;) {
     const long fd = ::syscall(SYS_openat2, parent_fd, name, &how, sizeof how);
     // EAGAIN: a rename elsewhere made the kernel unsure about RESOLVE_BENEATH; openat2(2) asks to
@@ -60,12 +60,15 @@ struct Level {
 
 class Walk {
  public:
-  Walk(std::string root, TreeVisitor& visitor) : root_(std::move(root)), visitor_(visitor) {}
+  Walk(int base, std::string root, TreeVisitor& visitor)
+      : base_(base), root_(std::move(root)), visitor_(visitor) {}
 
   Status run() {
     struct stat status {};
-    if (::lstat(root_.c_str(), &status) != 0) return errno_status(errno, "stat " + root_);
-    BERTH_RETURN_IF_ERROR(enter(AT_FDCWD, root_, status));
+    if (::fstatat(base_, root_.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+      return errno_status(errno, "stat " + root_);
+    }
+    BERTH_RETURN_IF_ERROR(enter(base_, root_, status));
     while (!levels_.empty()) {
       Level& top = levels_.back();
       if (top.names.empty()) {
@@ -92,7 +95,7 @@ class Walk {
   Status enter(int parent_fd, const std::string& name, const struct stat& status) {
     const bool root = levels_.empty();
     Level level;
-    level.fd.reset(open_directory(parent_fd, name.c_str(), root));
+    level.fd.reset(open_directory(parent_fd, name.c_str(), parent_fd == AT_FDCWD));
     if (!level.fd) {
       if (errno == ENOENT && !root) return {};
       if (errno == EXDEV) {
@@ -123,7 +126,7 @@ class Walk {
     const bool root = levels_.empty();
     if (!root && !levels_.back().fd) BERTH_RETURN_IF_ERROR(reopen(done, levels_.back()));
     if (!visitor_.leaves_with_fd()) done.fd.reset();
-    const int parent_fd = root ? AT_FDCWD : levels_.back().fd.get();
+    const int parent_fd = root ? base_ : levels_.back().fd.get();
     return located(
         visitor_.leave_directory({parent_fd, done.name.c_str(), done.status, done.fd.get(), root}),
         done.name);
@@ -156,6 +159,7 @@ class Walk {
     return path;
   }
 
+  int base_;  // what holds the root
   std::string root_;
   TreeVisitor& visitor_;
   std::vector<Level> levels_;
@@ -213,7 +217,11 @@ class Remove final : public TreeVisitor {
 }  // namespace
 
 Status walk_tree(const std::string& root, TreeVisitor& visitor) {
-  return Walk(root, visitor).run();
+  return Walk(AT_FDCWD, root, visitor).run();
+}
+
+Status walk_tree_at(int parent_fd, const std::string& name, TreeVisitor& visitor) {
+  return Walk(parent_fd, name, visitor).run();
 }
 
 Result<TreeUsage> tree_usage(const std::string& root, const std::function<bool()>& cancelled) {

@@ -4,6 +4,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -101,6 +102,36 @@ TEST_F(FileTreeTest, MountsInsideAreNeitherMeasuredNorRemoved) {
   EXPECT_EQ(removed.code(), Code::kFailedPrecondition);
   EXPECT_NE(removed.message().find("tree/mnt"), std::string::npos) << removed.message();
   EXPECT_TRUE(fs::exists(path("elsewhere/file")));
+}
+
+TEST_F(FileTreeTest, AWalkFromAnOpenDirectoryEntersNeitherLinksNorMounts) {
+  struct Seen : TreeVisitor {
+    Status visit(const TreeEntry& entry) override {
+      names.emplace_back(entry.name);
+      return {};
+    }
+    Status mount_point(const TreeEntry& entry) override {
+      names.emplace_back(std::string("mount ") + entry.name);
+      return {};
+    }
+    std::vector<std::string> names;
+  } seen;
+  fs::create_directories(path("tree/sub"));
+  write("tree/sub/file", 1);
+  fs::create_directory_symlink("sub", path("tree/link"));
+  const UniqueFd tree(::open(path("tree").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  EXPECT_TRUE(walk_tree_at(tree.get(), "sub", seen).ok());
+  EXPECT_TRUE(walk_tree_at(tree.get(), ".", seen).ok());
+  std::sort(seen.names.begin(), seen.names.end());
+  EXPECT_EQ(seen.names, (std::vector<std::string>{"file", "file", "link"}));
+  EXPECT_FALSE(walk_tree_at(tree.get(), "link", seen).ok());
+  if (::mount(path("tree/sub").c_str(), path("tree/sub").c_str(), nullptr, MS_BIND, nullptr) != 0) {
+    GTEST_SKIP() << "no bind mount here: " << std::strerror(errno);
+  }
+  seen.names.clear();
+  EXPECT_TRUE(walk_tree_at(tree.get(), "sub", seen).ok());
+  ASSERT_EQ(::umount2(path("tree/sub").c_str(), MNT_DETACH), 0);
+  EXPECT_EQ(seen.names, std::vector<std::string>{"mount sub"});
 }
 
 TEST_F(FileTreeTest, SyncNamesWhatIsMissing) {

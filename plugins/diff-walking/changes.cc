@@ -50,13 +50,6 @@ Result<std::string> link_target(const At& at) {
   return std::string(text.data(), static_cast<size_t>(size));
 }
 
-/// A directory's descriptor; -1 stands for one that is not there.
-Result<UniqueFd> open_child(const At& at) {
-  UniqueFd dir(::openat(at.dir, at.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!dir) return errno_status(errno, "open the directory " + at.name);
-  return dir;
-}
-
 Result<size_t> read_full(int fd, std::span<std::byte> out, const std::string& name) {
   size_t done = 0;
   while (done < out.size()) {
@@ -121,35 +114,96 @@ class Walk {
 
   /// All that is in the directories, in order of names.
   Status run(int lower, int upper) {
-    std::vector<Level> levels;  // from the top down; trees may be deeper than stacks
-    levels.emplace_back();
-    BERTH_RETURN_IF_ERROR(list(lower, upper, &levels.back()));
-    while (!levels.empty()) {
-      Level& level = levels.back();
+    levels_.emplace_back();
+    BERTH_RETURN_IF_ERROR(list(lower, upper, &levels_.back()));
+    while (!levels_.empty()) {
+      Level& level = levels_.back();
       if (level.next == level.names.size()) {
-        levels.pop_back();
+        BERTH_RETURN_IF_ERROR(leave());
         continue;
       }
-      const bool top = levels.size() == 1;
+      const bool top = levels_.size() == 1;
       const std::string& name = level.names[level.next++];
-      const std::string path = joined(level.path, name);
+      const size_t above = path_.size();
+      path_ = joined(path_, name);
       Level below;
-      const Status status = entry({top ? lower : level.lower.get(), name},
-                                  {top ? upper : level.upper.get(), name}, path, &below);
-      if (!status.ok()) return status.with_context("compare " + path);
-      if (below.upper) levels.push_back(std::move(below));
+      const Status status = entry({top ? lower : level.lower.fd.get(), name},
+                                  {top ? upper : level.upper.fd.get(), name}, path_, &below);
+      if (!status.ok()) return status.with_context("compare " + shortened(path_));
+      if (below.upper.fd) {
+        below.path_above = above;
+        enter(std::move(below));
+      } else {
+        path_.resize(above);
+      }
     }
     return {};
   }
 
  private:
+  /// A directory that may be closed while the walk is far below it.
+  struct Dir {
+    UniqueFd fd;
+    struct stat status {};
+  };
   struct Level {
-    UniqueFd lower;  // none where nothing can be below
-    UniqueFd upper;
-    std::string path;
+    Dir lower;  // none where nothing can be below
+    Dir upper;
+    bool has_lower = false;
+    size_t path_above = 0;  // how long the path of the directory above is
     std::vector<std::string> names;
     size_t next = 0;  // of names
   };
+
+  // Directories kept open of each tree. Deeper than this, the outermost are closed and come back
+  // through "..".
+  static constexpr size_t kOpenLevels = 32;
+
+  static Result<Dir> open_child(const At& at) {
+    Dir dir;
+    dir.fd.reset(
+        ::openat(at.dir, at.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!dir.fd || ::fstat(dir.fd.get(), &dir.status) != 0) {
+      return errno_status(errno, "open the directory " + at.name);
+    }
+    return dir;
+  }
+
+  void enter(Level below) {
+    levels_.push_back(std::move(below));
+    if (levels_.size() > kOpenLevels) levels_[levels_.size() - kOpenLevels - 1].upper.fd.reset();
+    // Below a level without a lower directory there is none, so that these are the first levels.
+    if (!levels_.back().has_lower) return;
+    ++lower_levels_;
+    if (lower_levels_ > kOpenLevels) levels_[lower_levels_ - kOpenLevels].lower.fd.reset();
+  }
+
+  Status leave() {
+    Level done = std::move(levels_.back());
+    levels_.pop_back();
+    if (done.has_lower) --lower_levels_;
+    if (levels_.size() > 1) {  // the first belongs to the caller
+      Level& above = levels_.back();
+      BERTH_RETURN_IF_ERROR(come_back(done.upper, &above.upper));
+      if (done.has_lower) BERTH_RETURN_IF_ERROR(come_back(done.lower, &above.lower));
+    }
+    path_.resize(done.path_above);
+    return {};
+  }
+
+  Status come_back(const Dir& below, Dir* above) const {
+    if (above->fd) return {};
+    above->fd.reset(::openat(below.fd.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    struct stat status {};
+    if (!above->fd || ::fstat(above->fd.get(), &status) != 0) {
+      return errno_status(errno, "return to the directory above " + shortened(path_));
+    }
+    if (status.st_ino != above->status.st_ino || status.st_dev != above->status.st_dev) {
+      return aborted("compare " + shortened(path_) +
+                     ": it was moved elsewhere meanwhile; try again");
+    }
+    return {};
+  }
 
   Status list(int lower, int upper, Level* out) const {
     BERTH_ASSIGN_OR_RETURN(out->names, sorted_names(upper));
@@ -211,22 +265,22 @@ class Walk {
     }
     if (!S_ISDIR(above->st_mode)) return {};
 
-    UniqueFd lower_dir;
+    Dir lower_dir;
     if (below && S_ISDIR(below->st_mode)) {
       BERTH_ASSIGN_OR_RETURN(lower_dir, open_child(lower));
     }
-    if (upper_only_ && lower_dir) {
+    if (upper_only_ && lower_dir.fd) {
       BERTH_ASSIGN_OR_RETURN(const auto mark, attribute(upper, opaque_));
       if (mark == "y") {
         if (same) BERTH_RETURN_IF_ERROR(sink_->on_change(change));
         change.kind = ChangeKind::kOpaque;
         BERTH_RETURN_IF_ERROR(sink_->on_change(change));
-        lower_dir.reset();  // all that is in here is new
+        lower_dir.fd.reset();  // all that is in here is new
       }
     }
-    BERTH_ASSIGN_OR_RETURN(UniqueFd upper_dir, open_child(upper));
-    BERTH_RETURN_IF_ERROR(list(lower_dir.get(), upper_dir.get(), inside));
-    inside->path = path;
+    BERTH_ASSIGN_OR_RETURN(Dir upper_dir, open_child(upper));
+    BERTH_RETURN_IF_ERROR(list(lower_dir.fd.get(), upper_dir.fd.get(), inside));
+    inside->has_lower = static_cast<bool>(lower_dir.fd);
     inside->lower = std::move(lower_dir);
     inside->upper = std::move(upper_dir);
     return {};
@@ -238,6 +292,9 @@ class Walk {
   const char* metacopy_;
   const char* whiteout_;
   ChangeSink* sink_;
+  std::vector<Level> levels_;  // from the top down; trees may be deeper than stacks
+  size_t lower_levels_ = 0;    // but for the top
+  std::string path_;           // of the last level, and of the entry in work
 };
 
 }  // namespace

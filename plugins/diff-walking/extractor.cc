@@ -217,64 +217,64 @@ bool Extractor::brings(const Names* brought, const std::string& name) {
   return brought != nullptr && brought->contains(name);
 }
 
-/// Removes what this layer has not brought. True when something stays.
-Result<bool> Extractor::prune(int dir) {
+/// Removes what this layer has not brought.
+class Extractor::Prune final : public TreeVisitor {
+ public:
+  explicit Prune(Extractor* extractor) : extractor_(extractor) {}
+  bool stays() const { return stays_; }
+
+  Status enter_directory(const TreeEntry& entry) override {
+    const auto found = extractor_->unpacked_.find({entry.status.st_dev, entry.status.st_ino});
+    levels_.push_back({found == extractor_->unpacked_.end() ? nullptr : &found->second});
+    return {};
+  }
+  Status visit(const TreeEntry& entry) override {
+    if (!brings(levels_.back().brought, entry.name)) return unlink_entry(entry);
+    levels_.back().stays = true;
+    return {};
+  }
+  Status leave_directory(const TreeEntry& entry) override {
+    const bool stays = levels_.back().stays;
+    levels_.pop_back();
+    if (entry.root) {
+      stays_ = stays;
+    } else if (stays || brings(levels_.back().brought, entry.name)) {
+      levels_.back().stays = true;
+    } else {
+      extractor_->forget(entry.status);
+      return unlink_entry(entry);
+    }
+    return {};
+  }
+  bool leaves_with_fd() const override { return false; }
+  Status mount_point(const TreeEntry&) override { return mounted_here(); }
+
+ private:
   struct Level {
-    UniqueFd dir;
     const Names* brought = nullptr;
-    std::vector<std::string> names = {};  // that are still to be looked at
     bool stays = false;
   };
-  std::vector<Level> levels;  // from the top down; trees may be deeper than stacks
-  const auto enter = [&](int at, UniqueFd own) -> Status {
-    struct stat info;
-    if (::fstat(at, &info) != 0) return errno_status(errno, "stat an opaque directory");
-    const auto found = unpacked_.find({info.st_dev, info.st_ino});
-    levels.push_back({std::move(own), found == unpacked_.end() ? nullptr : &found->second});
-    BERTH_ASSIGN_OR_RETURN(levels.back().names, sorted_names(at));
-    return {};
-  };
-  BERTH_RETURN_IF_ERROR(enter(dir, UniqueFd()));
-  while (true) {
-    Level& level = levels.back();
-    const int at = levels.size() == 1 ? dir : level.dir.get();
-    if (level.names.empty()) {
-      const bool stays = level.stays;
-      levels.pop_back();
-      if (levels.empty()) return stays;
-      Level& above = levels.back();
-      const int parent = levels.size() == 1 ? dir : above.dir.get();
-      if (!stays && !brings(above.brought, above.names.back())) {
-        BERTH_RETURN_IF_ERROR(remove_tree(parent, above.names.back()));
-      } else {
-        above.stays = true;
-      }
-      above.names.pop_back();
-      continue;
-    }
-    const std::string& name = level.names.back();
-    UniqueFd child(::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (child) {  // its name stays in the list until it is done
-      const int fd = child.get();
-      BERTH_RETURN_IF_ERROR(enter(fd, std::move(child)));
-      continue;
-    }
-    if (brings(level.brought, name)) {
-      level.stays = true;
-    } else {
-      BERTH_RETURN_IF_ERROR(remove_tree(at, name));
-    }
-    level.names.pop_back();
-  }
+  Extractor* extractor_;
+  std::vector<Level> levels_;
+  bool stays_ = false;
+};
+
+/// True when something stays.
+Result<bool> Extractor::prune(int dir) {
+  Prune prune(this);
+  BERTH_RETURN_IF_ERROR(walk_tree_at(dir, ".", prune));
+  return prune.stays();
 }
 
 Status Extractor::remove_existing(const std::string& base) {
-  // A later directory may get the inode number of one that goes.
-  return remove_tree(parent_.get(), base, [this](const struct stat& info) {
-    if (const auto found = unpacked_.find({info.st_dev, info.st_ino}); found != unpacked_.end()) {
-      found->second.clear();
-    }
-  });
+  return remove_tree(parent_.get(), base, [this](const struct stat& info) { forget(info); });
+}
+
+/// Of a directory that goes: a later one may get its inode number.
+void Extractor::forget(const struct stat& info) {
+  if (const auto found = unpacked_.find({info.st_dev, info.st_ino}); found != unpacked_.end()) {
+    found->second.clear();
+  }
 }
 
 Status Extractor::set_xattrs(int fd, bool path_only, const TarEntry& entry) {

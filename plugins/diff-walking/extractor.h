@@ -62,7 +62,9 @@ class Extractor {
 
   Status apply_whiteout(const std::string& base);
   Status make_opaque(int parent, const std::string& name);
+  class Prune;
   Result<bool> prune(int dir);
+  void forget(const struct stat& info);
   static bool brings(const Names* brought, const std::string& name);
 
   Status make_file(const std::string& base, const TarEntry& entry, TarReader* archive);

@@ -20,6 +20,13 @@ std::string parent_of(const std::string& path) {
   return slash == std::string::npos ? std::string() : path.substr(0, slash);
 }
 
+Status check_length(const std::string& path) {
+  if (path.size() <= kMaxTarName) return {};
+  return invalid_argument("the path of an entry has " + std::to_string(path.size()) +
+                          " bytes, and at most " + std::to_string(kMaxTarName) +
+                          " in a layer: " + shortened(path));
+}
+
 /// Attributes that a layer carries: capabilities, and what users have set.
 bool carried(std::string_view key) {
   return key == "security.capability" ||
@@ -62,18 +69,21 @@ Status LayerWriter::on_change(const Change& change) {
   return {};
 }
 
+// From the top down, and not by calling itself: they may be more than a stack has room for.
 Status LayerWriter::write_parents(const std::string& path) {
-  const std::string parent = parent_of(path);
-  if (parent.empty() || written_dirs_.contains(parent)) return {};
-  Change change;
-  change.path = parent;
-  UniqueFd dir(upper_->resolve(parent, O_PATH | O_DIRECTORY | O_NOFOLLOW));
-  if (!dir) return errno_status(-dir.release(), "open the directory " + parent);
-  if (::fstat(dir.get(), &change.info) != 0) return errno_status(errno, "stat " + parent);
-  return write_entry(change);
+  if (const std::string parent = parent_of(path);
+      parent.empty() || written_dirs_.contains(parent)) {
+    return {};
+  }
+  for (size_t end = path.find('/'); end != std::string::npos; end = path.find('/', end + 1)) {
+    const std::string parent = path.substr(0, end);
+    if (!written_dirs_.contains(parent)) BERTH_RETURN_IF_ERROR(write_named(parent));
+  }
+  return {};
 }
 
 Status LayerWriter::write_whiteout(const std::string& path) {
+  BERTH_RETURN_IF_ERROR(check_length(path));
   BERTH_RETURN_IF_ERROR(write_parents(path));
   TarEntry entry;
   entry.name = path;
@@ -121,19 +131,25 @@ Result<TarEntry> LayerWriter::describe(const std::string& path, int fd,
 
 Status LayerWriter::write_entry(const Change& change) {
   if (S_ISSOCK(change.info.st_mode)) return {};  // means nothing without the process behind it
+  BERTH_RETURN_IF_ERROR(check_length(change.path));
   BERTH_RETURN_IF_ERROR(write_parents(change.path));
-  UniqueFd file(upper_->resolve(change.path, O_PATH | O_NOFOLLOW));
-  if (!file) return errno_status(-file.release(), "open " + change.path);
+  return write_named(change.path);
+}
+
+Status LayerWriter::write_named(const std::string& path) {
+  UniqueFd file(upper_->resolve(path, O_PATH | O_NOFOLLOW));
+  if (!file) return errno_status(-file.release(), "open " + shortened(path));
   struct stat info;
-  if (::fstat(file.get(), &info) != 0) return errno_status(errno, "stat " + change.path);
-  BERTH_ASSIGN_OR_RETURN(TarEntry entry, describe(change.path, file.get(), info));
+  if (::fstat(file.get(), &info) != 0) return errno_status(errno, "stat " + shortened(path));
+  BERTH_ASSIGN_OR_RETURN(TarEntry entry, describe(path, file.get(), info));
+  BERTH_RETURN_IF_ERROR(check_length(entry.name));
 
   std::vector<std::string> more_names;
   if (S_ISDIR(info.st_mode)) {
-    written_dirs_.insert(change.path);
+    written_dirs_.insert(path);
   } else if (info.st_nlink > 1) {
     const Inode inode{info.st_dev, info.st_ino};
-    const auto [known, first] = first_name_.try_emplace(inode, change.path);
+    const auto [known, first] = first_name_.try_emplace(inode, path);
     if (!first) {
       entry.type = TarType::kHardLink;
       entry.link_target = known->second;
@@ -145,12 +161,13 @@ Status LayerWriter::write_entry(const Change& change) {
   }
   BERTH_RETURN_IF_ERROR(archive_.add(entry));
   if (entry.type == TarType::kFile && entry.size > 0) {
-    BERTH_RETURN_IF_ERROR(write_content(change.path, file.get(), entry.size));
+    BERTH_RETURN_IF_ERROR(write_content(path, file.get(), entry.size));
   }
   for (const std::string& name : more_names) {
+    BERTH_RETURN_IF_ERROR(check_length(name));
     BERTH_RETURN_IF_ERROR(write_parents(name));
     entry.type = TarType::kHardLink;
-    entry.link_target = change.path;
+    entry.link_target = path;
     entry.name = name;
     entry.size = 0;
     BERTH_RETURN_IF_ERROR(archive_.add(entry));

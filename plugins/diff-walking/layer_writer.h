@@ -29,6 +29,7 @@ class LayerWriter final : public ChangeSink {
   using Inode = std::pair<dev_t, ino_t>;
 
   Status write_entry(const Change& change);
+  Status write_named(const std::string& path);
   Status write_whiteout(const std::string& path);
   Status write_parents(const std::string& path);
   Status write_content(const std::string& path, int fd, uint64_t size);

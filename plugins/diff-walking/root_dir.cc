@@ -147,58 +147,46 @@ Status RootDir::make_dir(int parent, const std::string& above, const std::string
 
 namespace {
 
-/// A directory that goes, once all that is in it has gone.
-struct Going {
-  UniqueFd dir;
-  std::string name;
-  std::vector<std::string> inside = {};
-};
+class Remove final : public TreeVisitor {
+ public:
+  explicit Remove(const std::function<void(const struct stat&)>& removed) : removed_(removed) {}
 
-/// Removes a file; a directory is added to `going`.
-Status begin_removal(int parent, const std::string& name, std::vector<Going>* going) {
-  if (::unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) return {};
-  // EISDIR for a directory; POSIX also allows EPERM.
-  if (errno != EISDIR && errno != EPERM) return errno_status(errno, "remove " + name);
-  UniqueFd dir(openat2_retrying(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW,
-                                RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS));
-  if (!dir) {
-    const int error = -dir.release();
-    if (error == ENOENT) return {};
-    return errno_status(error, "remove " + name + ": open the directory");
+  Status visit(const TreeEntry& entry) override { return unlink_entry(entry); }
+  Status leave_directory(const TreeEntry& entry) override {
+    if (removed_) removed_(entry.status);
+    return unlink_entry(entry);
   }
-  std::vector<std::string> inside;
-  BERTH_RETURN_IF_ERROR(for_each_name(dir.get(), [&](const std::string& child) {
-    inside.push_back(child);
-    return Status();
-  }));
-  going->push_back({std::move(dir), name, std::move(inside)});
-  return {};
-}
+  bool leaves_with_fd() const override { return false; }
+  Status mount_point(const TreeEntry&) override { return mounted_here(); }
+
+ private:
+  const std::function<void(const struct stat&)>& removed_;
+};
 
 }  // namespace
 
+Status unlink_entry(const TreeEntry& entry) {
+  const int flags = S_ISDIR(entry.status.st_mode) ? AT_REMOVEDIR : 0;
+  if (::unlinkat(entry.parent_fd, entry.name, flags) == 0 || errno == ENOENT) return {};
+  return errno_status(errno, "remove");
+}
+
+Status mounted_here() { return failed_precondition("something is mounted here; unmount it first"); }
+
 Status remove_tree(int parent, const std::string& name,
                    const std::function<void(const struct stat&)>& removed) {
-  std::vector<Going> going;  // from the top down; trees may be deeper than stacks
-  BERTH_RETURN_IF_ERROR(begin_removal(parent, name, &going));
-  while (!going.empty()) {
-    Going& last = going.back();
-    if (!last.inside.empty()) {
-      const std::string child = std::move(last.inside.back());
-      last.inside.pop_back();
-      BERTH_RETURN_IF_ERROR(begin_removal(last.dir.get(), child, &going));
-      continue;
-    }
-    struct stat info;
-    if (removed && ::fstat(last.dir.get(), &info) == 0) removed(info);
-    const std::string gone = std::move(last.name);
-    going.pop_back();
-    const int above = going.empty() ? parent : going.back().dir.get();
-    if (::unlinkat(above, gone.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
-      return errno_status(errno, "remove the directory " + gone);
-    }
-  }
-  return {};
+  if (::unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) return {};
+  // EISDIR for a directory; POSIX also allows EPERM.
+  if (errno != EISDIR && errno != EPERM) return errno_status(errno, "remove " + name);
+  Remove remove(removed);
+  const Status status = walk_tree_at(parent, name, remove);
+  return status.code() == Code::kNotFound ? Status() : status;
+}
+
+std::string shortened(const std::string& path) {
+  constexpr size_t kShown = 512;
+  if (path.size() <= kShown) return path;
+  return path.substr(0, kShown / 2) + "…" + path.substr(path.size() - kShown / 2);
 }
 
 Status for_each_name(int dir, const std::function<Status(const std::string& name)>& visit) {

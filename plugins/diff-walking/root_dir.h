@@ -7,6 +7,7 @@
 #pragma once
 
 #include <berth/fd.h>
+#include <berth/file_tree.h>
 #include <berth/status.h>
 #include <sys/stat.h>
 
@@ -65,6 +66,14 @@ class RootDir {
   UniqueFd fd_;
   std::string path_;
 };
+
+/// Removes what a walk is at; a directory has to be empty.
+Status unlink_entry(const TreeEntry& entry);
+/// What is said of a mount in the way of a removal.
+Status mounted_here();
+
+/// For messages: the begin and the end of a path that is very long.
+std::string shortened(const std::string& path);
 
 /// Removes a file or a whole tree without following links and without entering other mounts. What
 /// is not there is fine. `removed` is called for each directory that goes.

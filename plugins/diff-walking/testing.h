@@ -2,6 +2,7 @@
 // malformed ones can be made.
 #pragma once
 
+#include <berth/file_tree.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -31,10 +32,7 @@ class TempDir {
   }
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
+  ~TempDir() { EXPECT_TRUE(berth::remove_tree(path_).ok()); }
   const std::string& path() const { return path_; }
   std::string operator/(const std::string& name) const { return path_ + "/" + name; }
   /// Makes a directory below and returns its path.

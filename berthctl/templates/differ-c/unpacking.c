@@ -2,7 +2,6 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <berth/c_helpers.h>
-#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -101,28 +100,21 @@ static int is_brought(const struct unpacker *self, const char *path) {
   return 0;
 }
 
-/* Removes what lower layers have in a directory, and keeps what this one has brought. The path is a buffer of PATH_SIZE, "" for the
- * root; it comes back as it was. */
-static int32_t clear(const struct unpacker *self, char *path) {
-  const size_t size = strlen(path);
-  const char *shown = size == 0 ? "/" : path;
-  const struct dirent *entry = NULL;
-  DIR *directory = NULL;
-  int32_t code = 0;
+/* nftw() has no context; a walk stays on its thread. */
+static __thread const struct unpacker *clearing;
+
+static int clear_one(const char *path, const struct stat *status, int type, struct FTW *at) {
+  (void)status;
+  (void)type;
+  return at->level == 0 || is_brought(clearing, path) ? 0 : remove(path);
+}
+
+/* Removes what lower layers have in a directory, "" for the root, and keeps what this one has brought. */
+static int32_t clear(const struct unpacker *self, const char *path) {
+  const char *shown = *path == '\0' ? "/" : path;
   if (!is_real_directory(shown)) return 0;
-  directory = opendir(shown);
-  if (directory == NULL) return fail_errno(self->why, errno, shown);
-  while (code == 0 && (entry = readdir(directory)) != NULL) {
-    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-    if ((size_t)snprintf(path + size, PATH_SIZE - size, "/%s", entry->d_name) >= PATH_SIZE - size) {
-      code = wrong(self, path, "a name is too long");
-    } else {
-      code = is_brought(self, path) ? clear(self, path) : remove_path(self, path);
-    }
-    path[size] = '\0';
-  }
-  closedir(directory);
-  return code;
+  clearing = self;
+  return nftw(shown, clear_one, 64, FTW_DEPTH | FTW_PHYS) == 0 ? 0 : fail_errno(self->why, errno, shown);
 }
 
 static int32_t copy_content(const struct unpacker *self, const char *path) {

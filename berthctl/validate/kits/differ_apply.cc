@@ -1,12 +1,12 @@
 // Level "serves", for differs: layers unpacked.
 #include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <thread>
 
+#include "testing/deep_tree.h"
 #include "testing/handler_stack.h"
 #include "testing/snapshotter_suite.h"
 #include "testing/suite_files.h"
@@ -16,6 +16,7 @@ namespace berth::ctl::validate {
 
 namespace fs = std::filesystem;
 using berth::testing::exists;
+using berth::testing::make_deep_tree;
 using berth::testing::on_handler_stack;
 using berth::testing::read;
 using berth::testing::status_of;
@@ -378,33 +379,58 @@ TEST_F(DifferKit, AttributesThatAreNotForLayers) {
 }
 
 // As deep as a path can be: what walks by calling itself must not run out of its stack, which is
-// that of the caller.
+// that of the caller, and what opens directories must not run out of descriptors. A layer is
+// refused or unpacked; what was unpacked can be compared and goes again.
 TEST_F(DifferKit, DeepTrees) {
   std::string path = "d";
   while (path.size() < 3900) path += "/d";
   const std::string to = folder("to");
-  rlimit files{};  // a descriptor per level, for who works so; and for the end of this case
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);
-  files.rlim_cur = files.rlim_max;
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &files), 0);
+  const std::string changed = folder("changed");
+  const berth::testing::UsualDescriptors few;
   on_handler_stack([&] {
-    const auto outcome = [](const char* what, const auto& result) {
-      EXPECT_TRUE(result.ok() || !result.status().message().empty()) << what << ": no reason";
-      return result.ok();
+    const std::string layer = Archive().pax({{"path", path}}).file("f", "x").end();
+    const Status unpacked = apply(layer, to).status();
+    EXPECT_TRUE(unpacked.ok() || !unpacked.message().empty()) << "refused without a reason";
+    if (!unpacked.ok()) return;
+    EXPECT_TRUE(exists(to + "/" + path));
+    ASSERT_TRUE(apply(layer, changed).ok());
+    write(changed + "/" + path, "y");
+    const auto is_ok = [](const char* what, const auto& result) {
+      EXPECT_TRUE(result.ok()) << what << ": " << result.status().to_string();
     };
-    if (outcome("a deep tree", apply(Archive().pax({{"path", path}}).file("f", "x").end(), to))) {
-      EXPECT_TRUE(exists(to + "/" + path));
-    }
+    is_ok("all of a deep tree", diff({}, {bind(to, false)}));
+    is_ok("what a deep tree has other than another",
+          diff({bind(to, false)}, {bind(changed, false)}));
+    is_ok("what is less", diff({bind(to, false)}, {bind(folder("empty"), false)}));
     const std::string again = Archive()
                                   .pax({{"path", path}})
                                   .file("f", "y")
                                   .file("d/.wh..wh..opq", "")
                                   .file(".wh..wh..opq", "")
                                   .end();
-    (void)outcome("an opaque one", apply(again, to));
-    (void)outcome("what a deep tree has more", diff({}, {bind(to, false)}));
-    (void)outcome("what is less", diff({bind(to, false)}, {}));
-    (void)outcome("a whiteout", apply(Archive().file(".wh.d", "").end(), to));
+    is_ok("an opaque one", apply(again, to));
+    EXPECT_EQ(read(to + "/" + path), "y");
+    is_ok("a whiteout", apply(Archive().file(".wh.d", "").end(), to));
+    EXPECT_FALSE(exists(to + "/d"));
+  });
+}
+
+// What a container makes may be deeper than a layer can say. That may be refused, and in a word.
+TEST_F(DifferKit, TreesDeeperThanPaths) {
+  const std::string tree = folder("tree");
+  make_deep_tree(tree);
+  const berth::testing::UsualDescriptors few;
+  on_handler_stack([&] {
+    const auto is_told = [](const char* what, const auto& result) {
+      const Status status = result.status();
+      EXPECT_TRUE(status.ok() || !status.message().empty()) << what << ": no reason";
+      // As much as fits beside other things into the trailers of a call by gRPC.
+      EXPECT_LT(status.message().size(), 6000U) << what;
+    };
+    is_told("all of it", diff({}, {bind(tree, false)}));
+    is_told("twice the same", diff({bind(tree, false)}, {bind(tree, false)}));
+    is_told("what is less", diff({bind(tree, false)}, {bind(folder("empty"), false)}));
+    is_told("a whiteout", apply(Archive().file(".wh.d", "").end(), tree));
   });
 }
 

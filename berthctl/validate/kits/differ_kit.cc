@@ -1,5 +1,6 @@
 #include "validate/kits/differ_kit.h"
 
+#include <berth/file_tree.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
@@ -102,8 +103,7 @@ void DifferKit::TearDown() {
     EXPECT_EQ(mounts_below(directory_), std::vector<std::string>()) << "mounts are left";
     plugin_->stop();
   }
-  std::error_code ignored;
-  if (!directory_.empty()) fs::remove_all(directory_, ignored);
+  if (!directory_.empty()) (void)remove_tree(directory_);
 }
 
 std::string DifferKit::folder(const std::string& name) const {

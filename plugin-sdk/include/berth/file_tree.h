@@ -18,8 +18,9 @@ namespace berth {
 
 /// One entry of a tree during a walk. Valid during the visit.
 struct TreeEntry {
-  int parent_fd;       ///< The directory that holds the entry. For the root of the walk: AT_FDCWD.
-  const char* name;    ///< In parent_fd. For the root of the walk: the path given to walk_tree().
+  int parent_fd;     ///< The directory that holds the entry. For the root of the walk: AT_FDCWD, or
+                     ///< what was given to walk_tree_at().
+  const char* name;  ///< In parent_fd. For the root of the walk: what was given.
   struct stat status;  ///< Of the entry itself (lstat).
   int fd;  ///< enter_directory() and leave_directory(): the directory, open for reading. Else -1.
   bool root;  ///< The root of the walk.
@@ -46,6 +47,10 @@ class TreeVisitor {
 /// vanishes meanwhile is passed over. ABORTED when a directory was moved away during the walk; else
 /// the failed system call.
 Status walk_tree(const std::string& root, TreeVisitor& visitor);
+/// The same from the directory `name` in `parent_fd`, which may be ".". What is said of other
+/// entries holds for this root as well: no link is followed to it, and a mount on it is a mount
+/// point.
+Status walk_tree_at(int parent_fd, const std::string& name, TreeVisitor& visitor);
 
 struct TreeUsage {
   int64_t bytes = 0;   ///< Allocated on disk, st_blocks * 512.

@@ -34,9 +34,32 @@ fn in_root(name: &[u8]) -> PathBuf {
     path
 }
 
+/// With all that is below it, however deep: what std has for it opens a directory per level.
+fn remove_directory(path: &Path) -> io::Result<()> {
+    let mut left = vec![path.to_path_buf()];
+    while let Some(directory) = left.last().cloned() {
+        let mut below = Vec::new();
+        for child in fs::read_dir(&directory)? {
+            let child = child?.path();
+            if is_real_directory(&child) {
+                below.push(child);
+            } else {
+                fs::remove_file(child)?;
+            }
+        }
+        if below.is_empty() {
+            fs::remove_dir(&directory)?;
+            left.pop();
+        } else {
+            left.append(&mut below); // and then it is the turn of this one again
+        }
+    }
+    Ok(())
+}
+
 /// With all that is below it; what is absent is success.
 fn remove(path: &Path) -> Result<(), Status> {
-    let removed = if is_real_directory(path) { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let removed = if is_real_directory(path) { remove_directory(path) } else { fs::remove_file(path) };
     match removed {
         // 20: what would be above it is a file.
         Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(20) => Ok(()),

@@ -6,8 +6,6 @@ use std::fs;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
 
-const STACK: usize = 8 << 20; // removing a tree goes as deep as that
-
 /// containerd.types.Mount
 #[derive(Clone, Default)]
 pub struct Mount {
@@ -76,7 +74,7 @@ pub fn in_root_of<T: Send>(
     let panicked = |_| Err(Status::new(Code::Internal, "a panic at work on a layer"));
     let outcome = std::thread::scope(|scope| {
         let caught = || catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(panicked);
-        match std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, caught) {
+        match std::thread::Builder::new().spawn_scoped(scope, caught) {
             Ok(thread) => thread.join().unwrap_or_else(panicked),
             Err(error) => Err(Status::new(Code::ResourceExhausted, format!("no thread for a layer: {}", error))),
         }
