@@ -58,7 +58,19 @@ class Run:
 
     def __init__(self, scenario, value, kind, program, client, extra, verbose, raw_call, shim="", processes=False):
         self.scenario, self.value, self.verbose = scenario, value, verbose
+        self.processes = processes
+        self.transcript = []
+        self.problems = []
         self.folder = tempfile.mkdtemp(prefix="bit-", dir="/tmp")
+        try:
+            self.prepare(kind, program, client, extra, raw_call, shim)
+        except BaseException:  # clean() is for what has been prepared
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def prepare(self, kind, program, client, extra, raw_call, shim):
+        """Fills the folder and says what the daemon and the steps are told; starts nothing."""
+        scenario = self.scenario
         self.work = os.path.join(self.folder, "work")
         self.bin = os.path.join(self.folder, "bin")
         os.mkdir(self.work)
@@ -86,14 +98,11 @@ class Run:
             folders = [os.path.join(beside, folder) for folder in ("../plugins", "../lib/berth/plugins")] + glob.glob(os.path.join(beside, "../lib/*/berth/plugins"))
             self.environment["PLUGINS"] = next((folder for folder in folders if os.path.isdir(folder)), "")
             self.environment["PATH"] += ":" + beside
-        self.processes = processes
-        if processes and kind == "berthd":
+        if self.processes and kind == "berthd":
             self.daemon.berthd_config = in_processes(
                 os.path.join(os.path.dirname(program), "berthctl"), self.environment["PLUGINS"], self.daemon.berthd_config)
         if scenario.variable[0]:
-            self.environment[scenario.variable[0]] = value
-        self.transcript = []
-        self.problems = []
+            self.environment[scenario.variable[0]] = self.value
 
     def step(self, step):
         if step.kind == "@":

@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 """Tests of the harness itself: that it reads scenarios, hides only what may differ, and sees differences."""
+import os
+import tempfile
 import unittest
+from unittest import mock
 
 import harness
 import scenario
@@ -60,6 +63,18 @@ class Compare(unittest.TestCase):
 
     def test_does_not_compare_the_output_of_preparations(self):
         self.assertEqual(self.differences("%", (0, "a", ""), (0, "b", "")), [])
+
+
+class Folders(unittest.TestCase):
+    def test_a_run_that_cannot_be_prepared_leaves_none(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(
+                tempfile, "mkdtemp", side_effect=lambda **_: os.mkdir(folder + "/run") or folder + "/run"):
+            with self.assertRaises(FileNotFoundError):  # there is no berthctl beside this berthd to ask for its plugins
+                harness.Run(scenario.parse("x", "@title t\n"), "", "berthd", folder + "/berthd", "/usr/bin/ctr", (), False, "/bin/true", processes=True)
+            self.assertEqual(os.listdir(folder), [])
+            with self.assertRaises(TypeError):
+                harness.Run(scenario.parse("x", "@title t\n"), "", "berthd", None, "/usr/bin/ctr", (), False, "/bin/true")
+            self.assertEqual(os.listdir(folder), [])
 
 
 if __name__ == "__main__":
