@@ -124,6 +124,11 @@ class Rpc final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuf
     changed_.wait(lock, [this] { return done_; });
     return status_;
   }
+  /// After finish(): whether its status is the remote's own word and not what gRPC makes of a
+  /// connection that broke. gRPC tells so in its text for debugging alone.
+  bool remote_answered() const {
+    return context_.debug_error_string().find("Error received from peer") != std::string::npos;
+  }
   void cancel() { context_.TryCancel(); }
   bool over() {
     const std::lock_guard lock(mutex_);
@@ -219,7 +224,8 @@ class RemoteService {
       }
     }
     if (requests.joinable()) requests.join();
-    const Status status = explained(rpc.finish(), *method);
+    const grpc::Status outcome = rpc.finish();
+    const Status status = explained(outcome, rpc.remote_answered(), *method);
     call.on_cancel(nullptr, nullptr);
     if (!status.ok() || method->server_stream()) return call.finish(status);
     call.finish(std::move(response));
@@ -244,10 +250,10 @@ class RemoteService {
     }
   }
 
-  Status explained(const grpc::Status& status, const bus::Method& method) const {
+  Status explained(const grpc::Status& status, bool answered, const bus::Method& method) const {
     if (status.ok()) return {};
     const auto code = static_cast<Code>(status.error_code());
-    if (code == Code::kUnavailable) {
+    if (code == Code::kUnavailable && !answered) {
       return unavailable("call " + method.full_name() + " of the proxied plugin " + remote_.uri +
                          " at " + remote_.address + ": " + status.error_message() +
                          "; see that its program runs and listens there");

@@ -26,6 +26,8 @@ using namespace std::chrono_literals;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
 
 constexpr const char* kService = "berth.test.proxy.v1.Kinds";
 constexpr uint32_t kUnary = 0;
@@ -177,6 +179,25 @@ TEST_F(Proxied, AStatusPassesWhole) {
   EXPECT_EQ(status.code(), Code::kNotFound);
   EXPECT_THAT(status.message(), HasSubstr("no such thing"));
   EXPECT_EQ(status.details(), "details");
+}
+
+// A content store says so of a ref that is in use: its program runs.
+TEST_F(Proxied, WhatTheRemoteCallsUnavailablePassesWhole) {
+  begin_remote([](uint32_t method, ServerCall call) {
+    if (method == kResponses) (void)call.send(Message::copy_of("one"));
+    call.finish(Status(Code::kUnavailable, "ref x is locked", "details"));
+  });
+  const Status status = ask(proxy(), "").status;
+  EXPECT_EQ(status.code(), Code::kUnavailable);
+  EXPECT_THAT(status.message(), StartsWith("ref x is locked"));
+  EXPECT_THAT(status.message(), Not(HasSubstr("its program")));
+  EXPECT_EQ(status.details(), "details");
+  ClientCall call = open(proxy(), kResponses);
+  EXPECT_EQ(call.send(Message::copy_of("x")), BERTH_OK);
+  call.half_close();
+  EXPECT_EQ(received(call), "one");
+  EXPECT_EQ(received(call), "(nothing)");
+  EXPECT_THAT(call.finish().message(), StartsWith("ref x is locked"));
 }
 
 TEST_F(Proxied, AStreamOfResponsesPassesInOrderWithItsStatus) {
@@ -449,7 +470,9 @@ class BareRemote {
 
 TEST_F(Proxied, ARemoteThatHangsUpIsUnavailable) {
   const BareRemote remote(path(), [](const UniqueFd&) {});
-  EXPECT_EQ(ask(proxy(), "x", Context().with_timeout(10s)).status.code(), Code::kUnavailable);
+  const Status status = ask(proxy(), "x", Context().with_timeout(10s)).status;
+  EXPECT_EQ(status.code(), Code::kUnavailable);
+  EXPECT_THAT(status.message(), HasSubstr("see that its program runs"));
 }
 
 TEST_F(Proxied, ARemoteThatSpeaksAnotherLanguageIsUnavailable) {
