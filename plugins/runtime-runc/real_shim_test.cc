@@ -300,6 +300,45 @@ TEST_F(RealShim, KilledShimEndsItsTaskWith137) {
   expect_nothing_left("orphan");
 }
 
+// The container would run on, and nobody could make another of its name.
+TEST_F(RealShim, WhatAShimWhoseDeleteHangsLeavesIsRemovedByTheRuntime) {
+  const std::string program = daemon->folder / "hanging-shim";
+  std::ofstream(program) << "#!/bin/sh\ncase \"$*\" in *delete*) exec sleep 1000;; esac\nexec " +
+                                shim_folder() + "/containerd-shim-runc-v2 \"$@\"\n";
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  daemon->stop();
+  daemon->settings.launcher.delete_timeout = 3s;
+  daemon->start();
+  const std::string state = "/run/containerd/runc/default/wedged";
+  const auto is_there = [](const std::string& path) { return ::access(path.c_str(), F_OK) == 0; };
+  for (const bool frozen : {false, true}) {
+    add_container("wedged", {"sh", "-c", "sleep 1000"});
+    daemon->containers.records["wedged"].mutable_runtime()->set_name(program);
+    ASSERT_TRUE(create("wedged").ok());
+    ASSERT_TRUE(start("wedged").ok());
+    const auto task = daemon->runtime->find(daemon->context, "wedged");
+    const std::string process = "/proc/" + std::to_string((*task)->pid());
+    EXPECT_TRUE(is_there(state));
+    if (frozen) {
+      tasks_api::PauseTaskRequest request;
+      request.set_container_id("wedged");
+      google::protobuf::Empty empty;
+      ASSERT_TRUE(daemon->tasks->Pause(daemon->context, request, &empty).ok());
+    }
+    auto waiting = daemon->wait("wedged");
+    ASSERT_GT(shim_pid("wedged"), 1);
+    ASSERT_EQ(::kill(shim_pid("wedged"), SIGKILL), 0);
+    ASSERT_EQ(waiting.wait_for(30s), std::future_status::ready);
+    EXPECT_EQ(waiting.get().second.exit_status(), 137u);
+    expect_nothing_left("wedged");
+    EXPECT_FALSE(is_there(state)) << daemon->logged();
+    for (int i = 0; i < 500 && is_there(process); ++i) std::this_thread::sleep_for(10ms);
+    EXPECT_FALSE(is_there(process));
+    const std::string cgroup = "/berth-test-" + std::to_string(::getpid()) + "-wedged";
+    EXPECT_FALSE(is_there("/sys/fs/cgroup/memory" + cgroup) || is_there("/sys/fs/cgroup" + cgroup));
+  }
+}
+
 TEST_F(RealShim, RestartFindsTasksAndHowTheyEnded) {
   add_container("stays", {"sh", "-c", "sleep 1000"});
   add_container("ends", {"sh", "-c", "while [ ! -e /tmp/go ]; do sleep 0.05; done; exit 9"});

@@ -5,6 +5,7 @@
 #include <berth/ttrpc/probe.h>
 
 #include "containerd/events/task.pb.h"
+#include "leftovers.h"
 #include "process_record.h"
 
 namespace berth::runtime {
@@ -119,6 +120,11 @@ ExitStatus TaskRuntime::clean_up(const Bundle& bundle, const std::string& binary
   if (!exit.ok()) {
     log(LogLevel::kWarn, "clean up after the shim of task " + bundle.key().to_string() + ": " +
                              exit.status().message());
+    const Status removed =
+        remove_by_runtime(bundle, settings_.launcher.path, settings_.launcher.delete_timeout);
+    if (!removed.ok()) {
+      log(LogLevel::kError, "task " + bundle.key().to_string() + ": " + removed.message());
+    }
     exit = killed_now(pid);
   }
   if (exit->pid == 0) exit->pid = pid;
@@ -263,7 +269,7 @@ Status TaskRuntime::remove(const Context& context, const std::string& id,
   BERTH_FAULT_POINT("daemon.delete.deleted");
   if (is_closed(status)) {
     // The shim died: the burial under way tells how the task ended.
-    const auto patience = settings_.launcher.delete_timeout + std::chrono::seconds(1);
+    const auto patience = 3 * settings_.launcher.delete_timeout + std::chrono::seconds(1);
     const auto exit =
         task->wait_gone(std::min(context.deadline(), ttrpc::monotonic_ns() + patience.count()));
     return exit ? answer(*exit) : status;
