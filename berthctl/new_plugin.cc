@@ -1,11 +1,13 @@
 #include "new_plugin.h"
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "command.h"
 
@@ -19,24 +21,27 @@ constexpr size_t kLongestName = 48;
 constexpr const char* kCommonList = "common.txt";
 constexpr std::string_view kCommonPrefix = "common-";
 
-/// Words that C, C++, Rust or protobuf keep for themselves, as far as a name could be one.
-const std::set<std::string_view> kTaken = {
-    "alignas",  "alignof", "and",       "asm",      "async",    "auto",      "await",
-    "bool",     "break",   "case",      "catch",    "char",     "class",     "compl",
-    "concept",  "const",   "continue",  "crate",    "decltype", "default",   "delete",
-    "do",       "double",  "dyn",       "else",     "enum",     "explicit",  "export",
-    "extern",   "false",   "float",     "fn",       "for",      "friend",    "goto",
-    "if",       "impl",    "import",    "in",       "inline",   "int",       "let",
-    "long",     "loop",    "main",      "match",    "message",  "mod",       "move",
-    "mut",      "mutable", "namespace", "new",      "noexcept", "not",       "nullptr",
-    "operator", "option",  "or",        "package",  "private",  "protected", "pub",
-    "public",   "ref",     "register",  "requires", "return",   "self",      "service",
-    "short",    "signed",  "sizeof",    "static",   "std",      "struct",    "super",
-    "switch",   "syntax",  "template",  "test",     "this",     "thread",    "throw",
-    "trait",    "true",    "try",       "type",     "typedef",  "typeid",    "typename",
-    "union",    "unsafe",  "unsigned",  "use",      "using",    "virtual",   "void",
-    "volatile", "where",   "while",     "xor",      "yield",    "berth",     "containerd",
-    "google"};
+/// Words that C, C++, Rust and protobuf keep for themselves, as far as a name could be one.
+constexpr std::string_view kKeptByLanguages =
+    " abstract alignas alignof and and_eq asm async auto await become bitand bitor bool box break"
+    " case catch char class co_await co_return co_yield compl concept"
+    " const const_cast consteval constexpr constinit continue crate decltype default delete do"
+    " double dyn dynamic_cast else enum explicit export extern false final float fn for friend gen"
+    " goto if impl import in inline int let long loop macro main match message mod move mut"
+    " mutable namespace new noexcept not not_eq nullptr operator option or or_eq override package"
+    " priv private protected pub public raw ref register reinterpret_cast requires restrict return"
+    " self service short signed sizeof static static_assert static_cast struct super switch syntax"
+    " template test this thread thread_local throw trait true try type typedef typeid typename"
+    " typeof union unsafe unsigned unsized use using virtual void volatile where while xor"
+    " xor_eq yield ";
+
+/// Crates that Rust has, macros and types of C's headers, targets that CMake makes, and ours.
+constexpr std::string_view kKeptByOthers =
+    " alloc core proc_macro std"
+    " errno linux unix va"
+    " all clean depend edit_cache help install list_install_components package_source"
+    " preinstall rebuild_cache"
+    " berth containerd google ";
 
 std::string ident_of(std::string name) {
   std::replace(name.begin(), name.end(), '-', '_');
@@ -55,9 +60,13 @@ Status check_name(const std::string& name) {
                             " small letters, digits and single - or _ between them, and begins "
                             "with a letter");
   }
-  if (kTaken.contains(ident_of(name))) {
+  const std::string word = " " + ident_of(name) + " ";
+  // What ends in _t is a type of C's, such as size_t.
+  if (kKeptByLanguages.find(word) != std::string::npos ||
+      kKeptByOthers.find(word) != std::string::npos || word.ends_with("_t ")) {
     return invalid_argument(attempt +
-                            "that is a word of a programming language or of Berth: choose another");
+                            "that is a word of a programming language, of its tools or of Berth: "
+                            "choose another");
   }
   return {};
 }
@@ -124,6 +133,73 @@ Result<std::map<std::string, fs::path>> files_of(const fs::path& templates, cons
   return files;
 }
 
+/// Code without comments and texts. What starts a comment in CMake starts a directive of C.
+std::string bare(const std::string& text, bool cmake) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const auto skip_to = [&](std::string_view end) {
+      const size_t found = text.find(end, at + 1);
+      at = found == std::string::npos ? text.size() : found + end.size();
+      out += ' ';
+    };
+    if (text.compare(at, 2, "/*") == 0) {
+      skip_to("*/");
+    } else if (text.compare(at, 2, "//") == 0 || (cmake && text[at] == '#')) {
+      skip_to("\n");
+    } else if (text[at] == '"' && !cmake) {
+      for (++at; at < text.size() && text[at] != '"'; ++at) at += text[at] == '\\' ? 1 : 0;
+      ++at;
+      out += ' ';
+    } else {
+      out += text[at++];
+    }
+  }
+  return out;
+}
+
+/// Words with or without placeholders in them.
+std::set<std::string> words_of(const std::string& code) {
+  std::set<std::string> words;
+  std::string word;
+  for (const char c : code + ' ') {
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '@') {
+      word += c;
+    } else if (!word.empty()) {
+      words.insert(std::exchange(word, ""));
+    }
+  }
+  return words;
+}
+
+/// Whether the template has a word of its own that a placeholder would become as well, such as the
+/// type Info where the plugin's is to be named so, or a function that is made twice.
+Status check_words(const std::string& name, const std::map<std::string, fs::path>& files,
+                   const std::map<std::string, std::string>& placeholders_of_name) {
+  std::set<std::string> own, made;
+  for (const auto& [target, file] : files) {
+    const std::string extension = file.extension();
+    const bool cmake = file.filename() == "CMakeLists.txt";
+    if (extension != ".c" && extension != ".h" && extension != ".cc" && extension != ".rs" &&
+        extension != ".proto" && !cmake) {
+      continue;
+    }
+    std::ifstream in(file, std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    for (const std::string& word : words_of(bare(text, cmake))) {
+      // A namespace, which is in that of an organisation, and a target of CMake's are apart.
+      if (word == "@ident@" || word == "@name@") continue;
+      (word.find('@') == std::string::npos ? own : made).insert(word);
+    }
+  }
+  for (const std::string& word : made) {
+    if (const std::string filled = filled_in(word, placeholders_of_name); own.contains(filled)) {
+      return invalid_argument("make plugin \"" + name + "\": the template has a " + filled +
+                              " of its own: choose another name");
+    }
+  }
+  return {};
+}
+
 struct Options {
   NewPlugin wanted;
 };
@@ -177,6 +253,7 @@ Result<std::string> make_plugin(const NewPlugin& wanted, const std::string& temp
   }
   const auto words = placeholders(wanted.name);
   BERTH_ASSIGN_OR_RETURN(const auto files, files_of(templates, wanted, words));
+  BERTH_RETURN_IF_ERROR(check_words(wanted.name, files, words));
   for (const auto& [name, file] : files) BERTH_RETURN_IF_ERROR(write_file(file, to / name, words));
   return to.string();
 }

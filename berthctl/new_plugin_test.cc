@@ -105,6 +105,57 @@ TEST_F(New, RefusesNamesOfFilesThatTheTemplateHas) {
   EXPECT_TRUE(make("disk", "service", "c").ok());
 }
 
+// The type of a plugin called "string" would hide Rust's own in its file, a second GreetRequest is
+// no message, and archive_error_string is of the library that the differ uses.
+TEST_F(New, RefusesNamesThatBecomeWordsOfTheTemplate) {
+  const struct {
+    const char *name, *type, *lang, *word;
+  } cases[] = {
+      {"string", "snapshotter", "rust", "String"},
+      {"info", "content", "rust", "Info"},
+      {"status", "service", "rust", "Status"},
+      {"greet-request", "service", "rust", "GreetRequest"},
+      {"greet-request", "service", "c", "GreetRequest"},
+      {"greet", "service", "cpp", "Greet"},
+      {"result", "content", "cpp", "Result"},
+      {"status", "content", "cpp", "Status"},
+      {"read", "content", "c", "read_status"},
+  };
+  for (const auto& one : cases) {
+    const auto made = make(one.name, one.type, one.lang);
+    EXPECT_EQ(made.status().code(), Code::kInvalidArgument) << one.name;
+    EXPECT_THAT(made.status().message(), HasSubstr(std::string("has a ") + one.word)) << one.name;
+  }
+  EXPECT_FALSE(fs::exists(folder_ + "/made"));
+}
+
+TEST_F(New, RefusesWordsOfLanguagesAndTools) {
+  for (const char* name :
+       {"constexpr", "co_await", "char8-t", "size-t", "bitand", "restrict", "become", "core",
+        "proc-macro", "std", "linux", "errno", "all", "install", "rebuild-cache"}) {
+    EXPECT_EQ(make(name).status().code(), Code::kInvalidArgument) << name;
+  }
+  EXPECT_TRUE(make("constant").ok());
+}
+
+// What C's headers declare is too much to refuse; it is not named as the plugin is.
+TEST_F(New, LeavesNamesOfTheCLibraryAlone) {
+  for (const auto& [lang, word] :
+       {std::pair("c", "struct stat"), std::pair("cpp", "namespace stat")}) {
+    for (const char* type : {"snapshotter", "differ", "content"}) {
+      fs::remove_all(folder_ + "/made");
+      const auto made = make("stat", type, lang);
+      ASSERT_TRUE(made.ok()) << made.status().message();
+      for (const auto& entry : fs::recursive_directory_iterator(*made)) {
+        std::ifstream file(entry.path());
+        const std::string text{std::istreambuf_iterator<char>(file), {}};
+        if (!entry.path().filename().string().starts_with("stat")) continue;
+        EXPECT_EQ(text.find(std::string(word) + " {"), std::string::npos) << entry.path();
+      }
+    }
+  }
+}
+
 TEST_F(New, RefusesWhatHasNoTemplateAndSaysWhatHas) {
   const auto made = make("mine", "snapshotter", "cobol");
   EXPECT_EQ(made.status().code(), Code::kUnimplemented);

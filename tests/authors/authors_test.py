@@ -17,8 +17,11 @@ import tarfile
 import tempfile
 import time
 
-NAME = "my-first"
-IDENT = "my_first"
+TEMPLATE = sys.argv[2]
+# Names that C's headers have taken for a type and a function, and one of two words.
+NAME = {"c": "stat", "cpp": "time"}.get(TEMPLATE.split("-")[1], "my-first")
+IDENT = NAME.replace("-", "_")
+CLASS = "".join(word.capitalize() for word in NAME.split("-"))
 # What a template needs of the machine: programs, and modules of pkg-config.
 NEEDS = {
     "cpp": (["cmake", "protoc"], ["sqlite3", "re2"]),
@@ -156,12 +159,12 @@ class Author:
 
 
 def call_service(author, daemon):
-    method = f"{IDENT}.v1.MyFirst/Greet"
+    method = f"example.{IDENT}.v1.{CLASS}/Greet"
     answer = json.loads(author.ctl("call", "-a", daemon.address, "-n", "k8s.io", method, '{"name": "world"}'))
     expect(answer == {"text": "good day, world of k8s.io"}, f"it answers {answer}")
     refused = author.ctl("call", "-a", daemon.address, method, code=1)
     expect("INVALID_ARGUMENT: greet: name is empty" in refused, f"an empty name is answered with {refused}")
-    unknown = author.ctl("call", "-a", daemon.address, f"{IDENT}.v1.MyFirst/Shout", code=1)
+    unknown = author.ctl("call", "-a", daemon.address, f"example.{IDENT}.v1.{CLASS}/Shout", code=1)
     expect("UNIMPLEMENTED" in unknown, f"a method that is not there is answered with {unknown}")
 
 
@@ -372,7 +375,7 @@ def work(prefix, template, folder):
 
 
 def main():
-    prefix, template = pathlib.Path(sys.argv[1]), sys.argv[2]
+    prefix, template = pathlib.Path(sys.argv[1]), TEMPLATE
     absent = missing(template)
     if absent:
         print(f"SKIPPED: template {template}: missing: {', '.join(absent)}")

@@ -20,24 +20,24 @@
 #define INFO_TYPE &containerd__services__content__v1__info__descriptor
 #define STATUS_TYPE &containerd__services__content__v1__status__descriptor
 
-struct @ident@ {
+struct @ident@_plugin {
   char root[PATH_SIZE - 300]; /* leaves room for what is below it */
   pthread_mutex_t mutex;      /* guards what follows, and what becomes of info files and blobs */
   struct blob_writer *written;
 };
 
-static void path_below(const struct @ident@ *self, char *out, const char *folder, const char *name) {
+static void path_below(const struct @ident@_plugin *self, char *out, const char *folder, const char *name) {
   (void)snprintf(out, PATH_SIZE, "%s/%s/%s", self->root, folder, name);
 }
 
 /* The file of a blob, and of what is known of it. */
-static void path_of(const struct @ident@ *self, char *out, const char *folder, const char *digest) {
+static void path_of(const struct @ident@_plugin *self, char *out, const char *folder, const char *digest) {
   path_below(self, out, folder, digest);
   out[strlen(out) - strlen(digest) + strlen(DIGEST_PREFIX) - 1] = '-';
 }
 
 /* Any ref is a safe and short name this way. */
-static void ingest_path(const struct @ident@ *self, char *out, const char *ref) {
+static void ingest_path(const struct @ident@_plugin *self, char *out, const char *ref) {
   char digest[DIGEST_SIZE];
   digest_of(ref, strlen(ref), digest);
   path_below(self, out, "ingests", digest + strlen(DIGEST_PREFIX));
@@ -69,7 +69,7 @@ static status_message *read_status(const char *folder, struct failure *why) {
 }
 
 /* Calls `take` for each name in a folder of the store until one is not 0. */
-static int32_t each_name(const struct @ident@ *self, const char *folder, int32_t (*take)(void *context, const char *name), void *context,
+static int32_t each_name(const struct @ident@_plugin *self, const char *folder, int32_t (*take)(void *context, const char *name), void *context,
                          struct failure *why) {
   char path[PATH_SIZE];
   const struct dirent *entry = NULL;
@@ -102,11 +102,11 @@ static int32_t remove_stray(void *context, const char *name) {
   return 0;
 }
 
-struct @ident@ *@ident@_open(const char *root, struct failure *why) {
+struct @ident@_plugin *@ident@_open(const char *root, struct failure *why) {
   static const char *const folders[] = {"blobs", "info", "ingests"};
   char path[PATH_SIZE];
   size_t i = 0;
-  struct @ident@ *self = calloc(1, sizeof *self);
+  struct @ident@_plugin *self = calloc(1, sizeof *self);
   if (self == NULL || strlen(root) >= sizeof self->root) {
     (void)fail(why, BERTH_CODE_INVALID_ARGUMENT, "open %.200s: the path is too long, or no memory", root);
     free(self);
@@ -125,14 +125,14 @@ struct @ident@ *@ident@_open(const char *root, struct failure *why) {
   return NULL;
 }
 
-void @ident@_close(struct @ident@ *self) {
+void @ident@_close(struct @ident@_plugin *self) {
   (void)pthread_mutex_destroy(&self->mutex);
   free(self);
 }
 
 /* -- blobs --------------------------------------------------------------------------------------------------------- */
 
-info_message *@ident@_info(struct @ident@ *self, const char *digest, struct failure *why) {
+info_message *@ident@_info(struct @ident@_plugin *self, const char *digest, struct failure *why) {
   char path[PATH_SIZE];
   struct stat status;
   info_message *info = NULL;
@@ -148,7 +148,7 @@ info_message *@ident@_info(struct @ident@ *self, const char *digest, struct fail
   return info;
 }
 
-static int32_t keep_info(const struct @ident@ *self, const info_message *info, struct failure *why) {
+static int32_t keep_info(const struct @ident@_plugin *self, const info_message *info, struct failure *why) {
   char directory[PATH_SIZE];
   char path[PATH_SIZE];
   path_below(self, directory, "info", "");
@@ -156,7 +156,7 @@ static int32_t keep_info(const struct @ident@ *self, const info_message *info, s
   return store_message(directory, strrchr(path, '/') + 1, &info->base, why);
 }
 
-static info_message *update_locked(struct @ident@ *self, const info_message *wanted, char **paths, size_t path_count,
+static info_message *update_locked(struct @ident@_plugin *self, const info_message *wanted, char **paths, size_t path_count,
                                    struct failure *why) {
   Google__Protobuf__Timestamp time;
   info_message changed;
@@ -177,7 +177,7 @@ static info_message *update_locked(struct @ident@ *self, const info_message *wan
   return copy;
 }
 
-info_message *@ident@_update(struct @ident@ *self, const info_message *wanted, char **paths, size_t path_count, struct failure *why) {
+info_message *@ident@_update(struct @ident@_plugin *self, const info_message *wanted, char **paths, size_t path_count, struct failure *why) {
   info_message *info = NULL;
   if (check_digest(wanted->digest, why) != 0 || check_label_mask(wanted->digest, paths, path_count, why) != 0 ||
       check_labels((struct label **)wanted->labels, wanted->n_labels, why) != 0) {
@@ -189,7 +189,7 @@ info_message *@ident@_update(struct @ident@ *self, const info_message *wanted, c
   return info;
 }
 
-int @ident@_open_blob(struct @ident@ *self, const char *digest, struct failure *why) {
+int @ident@_open_blob(struct @ident@_plugin *self, const char *digest, struct failure *why) {
   char path[PATH_SIZE];
   int fd = -1;
   if (check_digest(digest, why) != 0) return -1;
@@ -199,7 +199,7 @@ int @ident@_open_blob(struct @ident@ *self, const char *digest, struct failure *
   return fd;
 }
 
-int32_t @ident@_remove(struct @ident@ *self, const char *digest, struct failure *why) {
+int32_t @ident@_remove(struct @ident@_plugin *self, const char *digest, struct failure *why) {
   char path[PATH_SIZE];
   int32_t code = 0;
   if (check_digest(digest, why) != 0) return why->code;
@@ -215,7 +215,7 @@ int32_t @ident@_remove(struct @ident@ *self, const char *digest, struct failure 
 /* -- lists ---------------------------------------------------------------------------------------------------------- */
 
 struct listing {
-  struct @ident@ *store;
+  struct @ident@_plugin *store;
   const struct filter_set *filters;
   ProtobufCMessage **found;
   size_t count, room;
@@ -271,7 +271,7 @@ static int32_t add_status(void *context, const char *name) {
   return add(list, (ProtobufCMessage *)read_status(path, &ignored), field_of_status);
 }
 
-static ProtobufCMessage **list_of(struct @ident@ *self, const struct filter_set *filters, const char *folder,
+static ProtobufCMessage **list_of(struct @ident@_plugin *self, const struct filter_set *filters, const char *folder,
                                   int32_t (*take)(void *context, const char *name), struct failure *why) {
   struct listing list = {self, filters, calloc(1, sizeof *list.found), 0, 1, why};
   size_t i = 0;
@@ -288,17 +288,17 @@ static ProtobufCMessage **list_of(struct @ident@ *self, const struct filter_set 
   return list.found;
 }
 
-info_message **@ident@_list(struct @ident@ *self, const struct filter_set *filters, struct failure *why) {
+info_message **@ident@_list(struct @ident@_plugin *self, const struct filter_set *filters, struct failure *why) {
   return (info_message **)list_of(self, filters, "blobs", add_info, why);
 }
 
-status_message **@ident@_statuses(struct @ident@ *self, const struct filter_set *filters, struct failure *why) {
+status_message **@ident@_statuses(struct @ident@_plugin *self, const struct filter_set *filters, struct failure *why) {
   return (status_message **)list_of(self, filters, "ingests", add_status, why);
 }
 
 /* -- ingests ---------------------------------------------------------------------------------------------------------- */
 
-status_message *@ident@_status(struct @ident@ *self, const char *ref, struct failure *why) {
+status_message *@ident@_status(struct @ident@_plugin *self, const char *ref, struct failure *why) {
   char folder[PATH_SIZE];
   status_message *status = NULL;
   ingest_path(self, folder, ref);
@@ -307,7 +307,7 @@ status_message *@ident@_status(struct @ident@ *self, const char *ref, struct fai
   return status;
 }
 
-int32_t @ident@_abort(struct @ident@ *self, const char *ref, struct failure *why) {
+int32_t @ident@_abort(struct @ident@_plugin *self, const char *ref, struct failure *why) {
   char folder[PATH_SIZE];
   ingest_path(self, folder, ref);
   if (access(folder, F_OK) != 0) return fail(why, BERTH_CODE_NOT_FOUND, "ingest %.200s: not found", ref);
@@ -373,7 +373,7 @@ static int32_t open_ingest(struct blob_writer *self, struct failure *why) {
   return self->data < 0 ? fail_errno(why, errno, path) : hash_data(self, why);
 }
 
-struct blob_writer *writer_begin(struct @ident@ *store, const char *ref, int64_t total, struct failure *why) {
+struct blob_writer *writer_begin(struct @ident@_plugin *store, const char *ref, int64_t total, struct failure *why) {
   struct blob_writer *self = calloc(1, sizeof *self);
   if (self == NULL || (self->ref = strdup(ref)) == NULL) {
     free(self);

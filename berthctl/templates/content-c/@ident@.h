@@ -12,31 +12,31 @@
 typedef Containerd__Services__Content__V1__Info info_message;
 typedef Containerd__Services__Content__V1__Status status_message;
 
-struct @ident@;
+struct @ident@_plugin;
 
 /* Finds what an earlier life left below `root`, which must be there. NULL and why. */
-struct @ident@ *@ident@_open(const char *root, struct failure *why);
-void @ident@_close(struct @ident@ *self);
+struct @ident@_plugin *@ident@_open(const char *root, struct failure *why);
+void @ident@_close(struct @ident@_plugin *self);
 
 /* Messages are to be freed with protobuf_c_message_free_unpacked(). NULL and why. */
-info_message *@ident@_info(struct @ident@ *self, const char *digest, struct failure *why);
+info_message *@ident@_info(struct @ident@_plugin *self, const char *digest, struct failure *why);
 /* Labels by a field mask: "labels", "labels.KEY", or none for all of them. Gives what is known then. */
-info_message *@ident@_update(struct @ident@ *self, const info_message *wanted, char **paths, size_t path_count, struct failure *why);
+info_message *@ident@_update(struct @ident@_plugin *self, const info_message *wanted, char **paths, size_t path_count, struct failure *why);
 /* A descriptor, to be closed; -1 and why. */
-int @ident@_open_blob(struct @ident@ *self, const char *digest, struct failure *why);
-int32_t @ident@_remove(struct @ident@ *self, const char *digest, struct failure *why);
+int @ident@_open_blob(struct @ident@_plugin *self, const char *digest, struct failure *why);
+int32_t @ident@_remove(struct @ident@_plugin *self, const char *digest, struct failure *why);
 /* Those that match, ended by NULL; free each and the array. NULL and why. */
-info_message **@ident@_list(struct @ident@ *self, const struct filter_set *filters, struct failure *why);
+info_message **@ident@_list(struct @ident@_plugin *self, const struct filter_set *filters, struct failure *why);
 
-status_message *@ident@_status(struct @ident@ *self, const char *ref, struct failure *why);
-status_message **@ident@_statuses(struct @ident@ *self, const struct filter_set *filters, struct failure *why);
-int32_t @ident@_abort(struct @ident@ *self, const char *ref, struct failure *why);
+status_message *@ident@_status(struct @ident@_plugin *self, const char *ref, struct failure *why);
+status_message **@ident@_statuses(struct @ident@_plugin *self, const struct filter_set *filters, struct failure *why);
+int32_t @ident@_abort(struct @ident@_plugin *self, const char *ref, struct failure *why);
 
 #define WRITER_PATH_SIZE 4096
 
 /* What one writer does; one thread at a time. `status.offset` is where it stands. */
 struct blob_writer {
-  struct @ident@ *store;
+  struct @ident@_plugin *store;
   status_message status;
   Google__Protobuf__Timestamp started, updated; /* what status points at */
   char *ref;
@@ -48,7 +48,7 @@ struct blob_writer {
 };
 
 /* The one writer of a ref, with what an earlier one left: UNAVAILABLE while there is another. NULL and why. */
-struct blob_writer *writer_begin(struct @ident@ *store, const char *ref, int64_t total, struct failure *why);
+struct blob_writer *writer_begin(struct @ident@_plugin *store, const char *ref, int64_t total, struct failure *why);
 /* What was written stays for the next writer, unless it was committed. */
 void writer_end(struct blob_writer *self);
 int32_t writer_write(struct blob_writer *self, const void *bytes, size_t size, struct failure *why);

@@ -41,7 +41,7 @@ int main(void) {
   char root[] = "/tmp/@ident@.XXXXXX";
   char digest[DIGEST_SIZE];
   struct failure why = {0, ""};
-  struct @ident@ *store = NULL;
+  struct @ident@_plugin *store = NULL;
   struct blob_writer *ingest = NULL;
   info_message *info = NULL;
   test_digests();

@@ -17,7 +17,7 @@
 /* One instance. The host never unloads a plugin, so it is never freed. */
 struct instance {
   const berth_host *host;
-  struct @ident@ *store;
+  struct @ident@_plugin *store;
 };
 
 /* A method: 0 when it has answered, else why the call fails. */

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 using berth::Digest;
 
@@ -195,4 +195,4 @@ berth::Status @Class@::Write(berth::Context&,
   return {};  // what was written stays for the next writer
 }
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

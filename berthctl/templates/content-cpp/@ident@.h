@@ -4,7 +4,7 @@
 #include "containerd/services/content/v1/content.berth.h"
 #include "store.h"
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 /// The methods of the service. Calls come from any thread, several at once; each may block.
 class @Class@ : public api::ContentService {
@@ -29,4 +29,4 @@ class @Class@ : public api::ContentService {
   const std::unique_ptr<Store> store_;
 };
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

@@ -23,14 +23,14 @@ int main() {
   if (::mkdtemp(root.data()) == nullptr) return 1;
   const berth::Digest digest = berth::digest_of("hello world");
   {
-    auto store = @ident@::Store::open(root);
+    auto store = @ident@_plugin::Store::open(root);
     expect(store.ok(), "it opens an empty directory");
     auto ingest = (*store)->begin("ref", 0);
     expect(ingest.ok() && (*ingest)->write("hello ").ok(), "bytes are taken");
     expect((*store)->begin("ref", 0).status().code() == berth::Code::kUnavailable, "by one writer");
   }
   {
-    auto store = @ident@::Store::open(root);
+    auto store = @ident@_plugin::Store::open(root);
     auto ingest = (*store)->begin("ref", 0);
     expect(ingest.ok() && (*ingest)->status().offset() == 6, "and are there after a restart");
     expect((*ingest)->write("world").ok() && (*ingest)->commit(11, digest, {}).ok(), "all of them are a blob");

@@ -11,7 +11,7 @@
 #include <fstream>
 #include <iterator>
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 namespace fs = std::filesystem;
 using berth::Digest;
@@ -297,4 +297,4 @@ berth::Result<bool> Ingest::publish(const Digest& digest, const api::Info& info)
   return true;
 }
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

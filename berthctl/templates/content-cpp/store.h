@@ -15,7 +15,7 @@
 
 #include "containerd/services/content/v1/content.pb.h"
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 namespace api = containerd::services::content::v1;
 
@@ -84,4 +84,4 @@ class Ingest {
   bool holds_ = true;
 };
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

@@ -43,7 +43,7 @@ static void facts_of(const char *media_type, const struct bytes *layer, struct l
 static int32_t unpack_layer(void *context, struct failure *why) { return unpack_here(context, why); }
 
 /* The blob, checked: what the store gives may be damaged. */
-static int32_t read_checked(const struct @ident@ *self, berth_call *call, const char *digest, struct bytes *out, struct failure *why) {
+static int32_t read_checked(const struct @ident@_plugin *self, berth_call *call, const char *digest, struct bytes *out, struct failure *why) {
   char actual[DIGEST_SIZE];
   if (check_digest(digest, why) != 0 || blobs_read(&self->content, call, digest, out, why) != 0) return why->code;
   digest_of(out->data, out->size, actual);
@@ -52,7 +52,7 @@ static int32_t read_checked(const struct @ident@ *self, berth_call *call, const 
 }
 
 /* The layer is in memory: simple first. */
-int32_t @ident@_apply(const struct @ident@ *self, berth_call *call, const Containerd__Services__Diff__V1__ApplyRequest *request,
+int32_t @ident@_apply(const struct @ident@_plugin *self, berth_call *call, const Containerd__Services__Diff__V1__ApplyRequest *request,
                       struct layer_facts *out, struct failure *why) {
   struct bytes blob = {NULL, 0, 0};
   struct bytes layer = {NULL, 0, 0};
@@ -81,7 +81,7 @@ static int32_t look_at_upper(void *context, struct failure *why) {
   return pack_changes(&changes->lower, &changes->layer, why);
 }
 
-static int32_t make_layer(const struct @ident@ *self, const Containerd__Services__Diff__V1__DiffRequest *request, struct bytes *out,
+static int32_t make_layer(const struct @ident@_plugin *self, const Containerd__Services__Diff__V1__DiffRequest *request, struct bytes *out,
                           struct failure *why) {
   struct changes changes = {{{NULL, 0, 0}, {NULL, 0, 0}}, {NULL, 0, 0}};
   int32_t code = in_root_of(request->left, request->n_left, self->folder, look_at_lower, &changes.lower, why);
@@ -93,7 +93,7 @@ static int32_t make_layer(const struct @ident@ *self, const Containerd__Services
 }
 
 /* With the labels of the request and, of a compressed one, that of the layer's digest. */
-static int32_t store(const struct @ident@ *self, berth_call *call, const Containerd__Services__Diff__V1__DiffRequest *request,
+static int32_t store(const struct @ident@_plugin *self, berth_call *call, const Containerd__Services__Diff__V1__DiffRequest *request,
                      const struct bytes *blob, const char *digest, const char *uncompressed, struct failure *why) {
   char made_up[64];
   const char *ref = request->ref;
@@ -118,7 +118,7 @@ static int32_t store(const struct @ident@ *self, berth_call *call, const Contain
   return code;
 }
 
-int32_t @ident@_diff(const struct @ident@ *self, berth_call *call, const Containerd__Services__Diff__V1__DiffRequest *request,
+int32_t @ident@_diff(const struct @ident@_plugin *self, berth_call *call, const Containerd__Services__Diff__V1__DiffRequest *request,
                      struct layer_facts *out, struct failure *why) {
   const char *media_type = *request->media_type == '\0' ? LAYER "+gzip" : request->media_type;
   struct bytes layer = {NULL, 0, 0};

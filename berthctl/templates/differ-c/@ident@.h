@@ -8,7 +8,7 @@
 #include "digest.h"
 #include "failure.h"
 
-struct @ident@ {
+struct @ident@_plugin {
   struct blobs content;
   char *folder; /* an existing directory for mount points */
 };
@@ -21,10 +21,10 @@ struct layer_facts {
 };
 
 /* The facts are those of the layer, uncompressed. */
-int32_t @ident@_apply(const struct @ident@ *self, berth_call *call, const Containerd__Services__Diff__V1__ApplyRequest *request,
+int32_t @ident@_apply(const struct @ident@_plugin *self, berth_call *call, const Containerd__Services__Diff__V1__ApplyRequest *request,
                       struct layer_facts *out, struct failure *why);
 /* The facts are those of what is in the store. */
-int32_t @ident@_diff(const struct @ident@ *self, berth_call *call, const Containerd__Services__Diff__V1__DiffRequest *request,
+int32_t @ident@_diff(const struct @ident@_plugin *self, berth_call *call, const Containerd__Services__Diff__V1__DiffRequest *request,
                      struct layer_facts *out, struct failure *why);
 
 #endif

@@ -17,7 +17,7 @@ static Containerd__Types__Descriptor described(struct layer_facts *facts) {
   return out;
 }
 
-static int32_t apply(const struct @ident@ *self, berth_call *call, const ProtobufCMessage *request, struct failure *why) {
+static int32_t apply(const struct @ident@_plugin *self, berth_call *call, const ProtobufCMessage *request, struct failure *why) {
   struct layer_facts facts;
   Containerd__Types__Descriptor descriptor;
   TYPE(ApplyResponse) response;
@@ -29,7 +29,7 @@ static int32_t apply(const struct @ident@ *self, berth_call *call, const Protobu
   return 0;
 }
 
-static int32_t diff(const struct @ident@ *self, berth_call *call, const ProtobufCMessage *request, struct failure *why) {
+static int32_t diff(const struct @ident@_plugin *self, berth_call *call, const ProtobufCMessage *request, struct failure *why) {
   struct layer_facts facts;
   Containerd__Types__Descriptor descriptor;
   TYPE(DiffResponse) response;
@@ -46,12 +46,12 @@ static const berth_method methods[] = {{BERTH_TEXT("Apply"), 0, 0}, {BERTH_TEXT(
 /* A method: 0 when it has answered, else why the call fails. */
 static const struct {
   const ProtobufCMessageDescriptor *request;
-  int32_t (*function)(const struct @ident@ *self, berth_call *call, const ProtobufCMessage *request, struct failure *why);
+  int32_t (*function)(const struct @ident@_plugin *self, berth_call *call, const ProtobufCMessage *request, struct failure *why);
 } functions[] = {{DESCRIPTOR(apply_request), apply}, {DESCRIPTOR(diff_request), diff}};
 
 /* Any thread, several at once. Each call ends with exactly one answer. */
 static void handle(void *instance, uint32_t service, uint32_t method, berth_call *call) {
-  const struct @ident@ *self = instance;
+  const struct @ident@_plugin *self = instance;
   struct failure why = {0, ""};
   ProtobufCMessage *request = unpack_request(self->content.host, call, functions[method].request);
   (void)service; /* there is one */
@@ -64,7 +64,7 @@ static void handle(void *instance, uint32_t service, uint32_t method, berth_call
  * instance is never freed. */
 static int32_t init(const berth_host *host, berth_self *self, void **out) {
   struct failure why = {0, ""};
-  struct @ident@ *instance = calloc(1, sizeof *instance);
+  struct @ident@_plugin *instance = calloc(1, sizeof *instance);
   if (instance != NULL) instance->folder = copy_text(host->property(self, berth_text("state")));
   if (instance == NULL || instance->folder == NULL) {
     free(instance);

@@ -8,7 +8,7 @@
 #include "mounted.h"
 #include "packing.h"
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 namespace {
 
@@ -125,4 +125,4 @@ berth::Status @Class@::Diff(berth::Context& context, const diff_api::DiffRequest
   return {};
 }
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

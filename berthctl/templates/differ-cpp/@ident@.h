@@ -4,7 +4,7 @@
 #include "containerd/services/content/v1/content.berth.h"
 #include "containerd/services/diff/v1/diff.berth.h"
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 namespace diff_api = containerd::services::diff::v1;
 namespace content_api = containerd::services::content::v1;
@@ -29,4 +29,4 @@ class @Class@ : public diff_api::DiffService {
   const std::string folder_;
 };
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

@@ -34,12 +34,12 @@ std::vector<containerd::types::Mount> bound(const std::string& folder) {
 }  // namespace
 
 int main() {
-  using @ident@::Packing;
+  using @ident@_plugin::Packing;
   for (const Packing packing : {Packing::kPlain, Packing::kGzip, Packing::kZstd}) {
-    const auto packed = @ident@::packed("some bytes", packing);
-    expect(packed.ok() && *@ident@::unpacked(*packed, packing) == "some bytes", "what is packed can be unpacked");
+    const auto packed = @ident@_plugin::packed("some bytes", packing);
+    expect(packed.ok() && *@ident@_plugin::unpacked(*packed, packing) == "some bytes", "what is packed can be unpacked");
   }
-  expect(!@ident@::unpacked("noise", Packing::kGzip).ok(), "noise is no gzip stream");
+  expect(!@ident@_plugin::unpacked("noise", Packing::kGzip).ok(), "noise is no gzip stream");
   if (::geteuid() != 0) return failures == 0 ? 0 : 1;
 
   std::string scratch = (fs::temp_directory_path() / "@ident@.XXXXXX").string();
@@ -48,12 +48,12 @@ int main() {
   std::ofstream(scratch + "/lower/gone") << "1";
   std::ofstream(scratch + "/copy/gone") << "1";
   std::ofstream(scratch + "/upper/new") << "2";
-  @ident@::Tree lower;
+  @ident@_plugin::Tree lower;
   std::string layer;
-  expect(@ident@::in_root_of(bound(scratch + "/lower"), scratch, [&] { return @ident@::look_at_tree(&lower); }).ok(), "a tree is seen");
-  expect(@ident@::in_root_of(bound(scratch + "/upper"), scratch, [&] { return @ident@::pack_changes(lower, &layer); }).ok(),
+  expect(@ident@_plugin::in_root_of(bound(scratch + "/lower"), scratch, [&] { return @ident@_plugin::look_at_tree(&lower); }).ok(), "a tree is seen");
+  expect(@ident@_plugin::in_root_of(bound(scratch + "/upper"), scratch, [&] { return @ident@_plugin::pack_changes(lower, &layer); }).ok(),
          "its changes are a layer");
-  expect(@ident@::in_root_of(bound(scratch + "/copy"), scratch, [&] { return @ident@::unpack_here(layer); }).ok(),
+  expect(@ident@_plugin::in_root_of(bound(scratch + "/copy"), scratch, [&] { return @ident@_plugin::unpack_here(layer); }).ok(),
          "which can be unpacked");
   expect(fs::exists(scratch + "/copy/new") && !fs::exists(scratch + "/copy/gone"), "and gives the tree");
   fs::remove_all(scratch);

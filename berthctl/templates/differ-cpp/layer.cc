@@ -14,7 +14,7 @@
 #include <set>
 #include <vector>
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 namespace fs = std::filesystem;
 
@@ -326,4 +326,4 @@ berth::Status pack_changes(const Tree& lower, std::string* archive) {
   return packer.finish();
 }
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

@@ -6,7 +6,7 @@
 #include <map>
 #include <string>
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 /// Unpacks a tar archive: what it brings replaces what is there, ".wh.NAME" removes NAME, ".wh..wh..opq" all that the lower layers
 /// have in its directory. INVALID_ARGUMENT for what is no sound archive.
@@ -19,4 +19,4 @@ berth::Status look_at_tree(Tree* out);
 /// Writes what this root has other than `lower` as a layer.
 berth::Status pack_changes(const Tree& lower, std::string* archive);
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

@@ -11,7 +11,7 @@
 #include <cstdlib>
 #include <thread>
 
-namespace @ident@ {
+namespace @ident@_plugin {
 namespace {
 
 berth::Status mount_one(const containerd::types::Mount& mount, const std::string& target) {
@@ -69,4 +69,4 @@ berth::Status in_root_of(const std::vector<containerd::types::Mount>& mounts, co
   return outcome;
 }
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

@@ -9,7 +9,7 @@
 
 #include "containerd/types/mount.pb.h"
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 /// Mounts on a new directory in `folder` and runs `work` on a thread whose root directory that is: whatever names and links a
 /// layer has, the kernel resolves them there and nowhere else. Mounts live in a namespace of that thread and go with it, also when the
@@ -17,4 +17,4 @@ namespace @ident@ {
 berth::Status in_root_of(const std::vector<containerd::types::Mount>& mounts, const std::string& folder,
                          const std::function<berth::Status()>& work);
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

@@ -5,7 +5,7 @@
 
 #include <memory>
 
-namespace @ident@ {
+namespace @ident@_plugin {
 namespace {
 
 constexpr int kWithHeader = 16 + MAX_WBITS;  // gzip's, to zlib
@@ -85,4 +85,4 @@ berth::Result<std::string> packed(const std::string& layer, Packing packing) {
   return out;
 }
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

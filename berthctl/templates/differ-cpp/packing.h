@@ -5,7 +5,7 @@
 
 #include <string>
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 enum class Packing { kPlain, kGzip, kZstd };
 
@@ -13,4 +13,4 @@ enum class Packing { kPlain, kGzip, kZstd };
 berth::Result<std::string> unpacked(const std::string& blob, Packing packing);
 berth::Result<std::string> packed(const std::string& layer, Packing packing);
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

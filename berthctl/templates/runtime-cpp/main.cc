@@ -18,7 +18,7 @@
 
 namespace {
 
-using @ident@::Service;
+using @ident@_plugin::Service;
 
 struct Arguments {
   std::string ns, id, command;
@@ -130,7 +130,7 @@ int clean_up(const Arguments& arguments) {
     for (int i = 0; i < 200 && ::kill(pid, 0) == 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   (void)::unlink(socket_of(arguments).c_str());
-  @ident@::api::DeleteResponse response;
+  @ident@_plugin::api::DeleteResponse response;
   response.set_pid(static_cast<uint32_t>(pid));
   response.set_exit_status(128 + SIGKILL);
   response.mutable_exited_at()->set_seconds(::time(nullptr));

@@ -16,7 +16,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 using berth::Status;
 using berth::UniqueFd;
@@ -221,4 +221,4 @@ uint32_t wait_for(pid_t pid) {
   return static_cast<uint32_t>(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 struct MountPoint {
   std::string type, source, target;
@@ -54,4 +54,4 @@ void wait_until_end(pid_t pid);
 /// Waits for the end of a child: its code, or 128 and the signal.
 uint32_t wait_for(pid_t pid);
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

@@ -10,7 +10,7 @@
 
 #include "containerd/events/task.pb.h"
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 namespace events = containerd::events;
 using berth::Status;
@@ -306,4 +306,4 @@ Status Service::wait(const std::string& payload, const berth::ttrpc::Responder& 
   return {};
 }
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

@@ -14,7 +14,7 @@
 #include "containerd/runtime/task/v2/shim.pb.h"
 #include "process.h"
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 namespace api = containerd::task::v2;
 
@@ -60,4 +60,4 @@ class Service {
   std::map<std::string, TaskPointer> tasks_;
 };
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

@@ -25,8 +25,8 @@ static char *copy_text(berth_str text) {
 static void greet(const struct instance *self, berth_call *call) {
   const berth_host *host = self->host;
   const berth_bytes bytes = host->request(call); /* borrowed until this function returns */
-  @Class@__V1__GreetRequest *request = @ident@__v1__greet_request__unpack(NULL, bytes.size, bytes.data);
-  @Class@__V1__GreetResponse response = @IDENT@__V1__GREET_RESPONSE__INIT;
+  Example__@Class@__V1__GreetRequest *request = example__@ident@__v1__greet_request__unpack(NULL, bytes.size, bytes.data);
+  Example__@Class@__V1__GreetResponse response = EXAMPLE__@IDENT@__V1__GREET_RESPONSE__INIT;
   berth_message message;
   char *ns = NULL;
   if (request == NULL) {
@@ -35,7 +35,7 @@ static void greet(const struct instance *self, berth_call *call) {
   }
   if (request->name[0] == '\0') {
     berth_answer_error(host, call, BERTH_CODE_INVALID_ARGUMENT, "greet: name is empty: say whom");
-    @ident@__v1__greet_request__free_unpacked(request, NULL);
+    example__@ident@__v1__greet_request__free_unpacked(request, NULL);
     return;
   }
   ns = copy_text(host->header(call, berth_text("containerd-namespace")));
@@ -43,13 +43,13 @@ static void greet(const struct instance *self, berth_call *call) {
   if (response.text == NULL) {
     berth_answer_error(host, call, BERTH_CODE_RESOURCE_EXHAUSTED, "greet: no memory for the response");
   } else {
-    message = berth_new_message(host, @ident@__v1__greet_response__get_packed_size(&response));
-    if (message.body.data != NULL) @ident@__v1__greet_response__pack(&response, berth_message_data(&message));
+    message = berth_new_message(host, example__@ident@__v1__greet_response__get_packed_size(&response));
+    if (message.body.data != NULL) example__@ident@__v1__greet_response__pack(&response, berth_message_data(&message));
     berth_answer(host, call, message); /* ends the call, also where there was no memory */
   }
   free(response.text);
   free(ns);
-  @ident@__v1__greet_request__free_unpacked(request, NULL);
+  example__@ident@__v1__greet_request__free_unpacked(request, NULL);
 }
 
 /* Runs once, before any call. What berth_failed() says is what the administrator reads. */
@@ -77,7 +77,7 @@ static void handle(void *instance, uint32_t service, uint32_t method, berth_call
 static const berth_method methods[] = {{BERTH_TEXT("Greet"), 0, 0}};
 static const berth_service greeter = {sizeof(berth_service),
                                       1,
-                                      BERTH_TEXT("@ident@.v1.@Class@"),
+                                      BERTH_TEXT("example.@ident@.v1.@Class@"),
                                       methods,
                                       {@ident@_descriptors, sizeof @ident@_descriptors, NULL, NULL, 0}};
 static const berth_service *const services[] = {&greeter};

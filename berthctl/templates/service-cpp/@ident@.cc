@@ -1,6 +1,6 @@
 #include "@ident@.h"
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 berth::Status @Class@::Greet(berth::Context& context, const v1::GreetRequest& request,
                              v1::GreetResponse* response) {
@@ -12,4 +12,4 @@ berth::Status @Class@::Greet(berth::Context& context, const v1::GreetRequest& re
   return {};
 }
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

@@ -4,7 +4,9 @@
 
 #include "proto/@ident@/v1/@ident@.berth.h"
 
-namespace @ident@ {
+namespace @ident@_plugin {
+
+namespace v1 = example::@ident@::v1;
 
 /// The methods of the service. Calls come from any thread, several at once; each may block.
 class @Class@ : public v1::@Class@Service {
@@ -18,4 +20,4 @@ class @Class@ : public v1::@Class@Service {
   const std::string greeting_;
 };
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

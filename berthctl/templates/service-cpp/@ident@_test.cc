@@ -17,10 +17,10 @@ void expect(bool holds, const char* what) {
 }  // namespace
 
 int main() {
-  @ident@::@Class@ service("good day");
+  @ident@_plugin::@Class@ service("good day");
   berth::Context context;
-  @ident@::v1::GreetRequest request;
-  @ident@::v1::GreetResponse response;
+  example::@ident@::v1::GreetRequest request;
+  example::@ident@::v1::GreetResponse response;
   expect(service.Greet(context, request, &response).code() == berth::Code::kInvalidArgument,
          "nobody is not greeted");
   request.set_name("world");

@@ -3,7 +3,7 @@
 
 #include "@ident@.h"
 
-namespace @ident@ {
+namespace @ident@_plugin {
 namespace {
 
 class Plugin final : public @Class@ {
@@ -19,4 +19,4 @@ class Plugin final : public @Class@ {
 BERTH_PLUGIN("io.containerd.grpc.v1", "@name@", Plugin);
 
 }  // namespace
-}  // namespace @ident@
+}  // namespace @ident@_plugin

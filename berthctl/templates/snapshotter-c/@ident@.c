@@ -27,7 +27,7 @@ struct snapshot {
   struct snapshot *next; /* in order of names */
 };
 
-struct @ident@ {
+struct @ident@_plugin {
   char root[PATH_SIZE - 300]; /* leaves room for what is below it */
   pthread_mutex_t mutex;      /* guards what follows, and the disk */
   struct snapshot *first;
@@ -36,8 +36,8 @@ struct @ident@ {
 
 /* -- records ---------------------------------------------------------------------------------------------------- */
 
-static void path_below(const struct @ident@ *self, char *out, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static void path_below(const struct @ident@ *self, char *out, const char *format, ...) {
+static void path_below(const struct @ident@_plugin *self, char *out, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void path_below(const struct @ident@_plugin *self, char *out, const char *format, ...) {
   va_list arguments;
   const int size = snprintf(out, PATH_SIZE, "%s/", self->root);
   va_start(arguments, format);
@@ -45,26 +45,26 @@ static void path_below(const struct @ident@ *self, char *out, const char *format
   va_end(arguments);
 }
 
-static struct snapshot *find(const struct @ident@ *self, const char *key) {
+static struct snapshot *find(const struct @ident@_plugin *self, const char *key) {
   struct snapshot *one = self->first;
   while (one != NULL && strcmp(one->info->name, key) != 0) one = one->next;
   return one;
 }
 
-static struct snapshot *need(const struct @ident@ *self, const char *key, struct failure *why) {
+static struct snapshot *need(const struct @ident@_plugin *self, const char *key, struct failure *why) {
   struct snapshot *one = find(self, key);
   if (one == NULL) (void)fail(why, BERTH_CODE_NOT_FOUND, "snapshot %.200s: not found", key);
   return one;
 }
 
-static void insert(struct @ident@ *self, struct snapshot *one) {
+static void insert(struct @ident@_plugin *self, struct snapshot *one) {
   struct snapshot **at = &self->first;
   while (*at != NULL && strcmp((*at)->info->name, one->info->name) < 0) at = &(*at)->next;
   one->next = *at;
   *at = one;
 }
 
-static void take_out(struct @ident@ *self, const struct snapshot *one) {
+static void take_out(struct @ident@_plugin *self, const struct snapshot *one) {
   struct snapshot **at = &self->first;
   while (*at != one) at = &(*at)->next;
   *at = one->next;
@@ -76,7 +76,7 @@ static void snapshot_free(struct snapshot *one) {
   free(one);
 }
 
-static int32_t store_record(const struct @ident@ *self, uint64_t id, const info_message *info, struct failure *why) {
+static int32_t store_record(const struct @ident@_plugin *self, uint64_t id, const info_message *info, struct failure *why) {
   char directory[PATH_SIZE];
   char name[32];
   path_below(self, directory, "records");
@@ -92,11 +92,11 @@ static int32_t check_key(const char *key, struct failure *why) {
 
 /* -- trees ------------------------------------------------------------------------------------------------------- */
 
-static void upper_path(const struct @ident@ *self, const struct snapshot *one, char *out) {
+static void upper_path(const struct @ident@_plugin *self, const struct snapshot *one, char *out) {
   path_below(self, out, "snapshots/%" PRIu64 "/fs", one->id);
 }
 
-static int32_t make_tree(const struct @ident@ *self, const struct snapshot *one, const struct snapshot *parent, struct failure *why) {
+static int32_t make_tree(const struct @ident@_plugin *self, const struct snapshot *one, const struct snapshot *parent, struct failure *why) {
   char path[PATH_SIZE];
   char lower[PATH_SIZE];
   struct stat status;
@@ -137,7 +137,7 @@ static char *option_of(const char *key, const char *path) {
 }
 
 /* "lowerdir=…" of all layers from the parent down. NULL: too many, or no memory. */
-static char *lower_option(const struct @ident@ *self, const struct snapshot *parent) {
+static char *lower_option(const struct @ident@_plugin *self, const struct snapshot *parent) {
   char *text = strdup("lowerdir=");
   int layers = 0;
   for (; text != NULL && parent != NULL; parent = find(self, parent->info->parent)) {
@@ -151,7 +151,7 @@ static char *lower_option(const struct @ident@ *self, const struct snapshot *par
   return text;
 }
 
-static int32_t mounts_of(const struct @ident@ *self, const struct snapshot *one, struct mounts *out, struct failure *why) {
+static int32_t mounts_of(const struct @ident@_plugin *self, const struct snapshot *one, struct mounts *out, struct failure *why) {
   const int writable = one->info->kind == KIND(ACTIVE);
   const struct snapshot *parent = find(self, one->info->parent);
   char path[PATH_SIZE];
@@ -184,7 +184,7 @@ static int32_t mounts_of(const struct @ident@ *self, const struct snapshot *one,
 }
 
 /* Trees without a record: of what was removed, or never recorded. */
-static void remove_strays(const struct @ident@ *self) {
+static void remove_strays(const struct @ident@_plugin *self) {
   char path[PATH_SIZE];
   struct dirent *entry = NULL;
   struct failure ignored;
@@ -207,7 +207,7 @@ static void remove_strays(const struct @ident@ *self) {
 
 /* -- open and close ----------------------------------------------------------------------------------------------- */
 
-static int32_t load_record(struct @ident@ *self, const char *name, struct failure *why) {
+static int32_t load_record(struct @ident@_plugin *self, const char *name, struct failure *why) {
   char path[PATH_SIZE];
   char *end = NULL;
   struct snapshot *one = NULL;
@@ -227,11 +227,11 @@ static int32_t load_record(struct @ident@ *self, const char *name, struct failur
   return 0;
 }
 
-struct @ident@ *@ident@_open(const char *root, struct failure *why) {
+struct @ident@_plugin *@ident@_open(const char *root, struct failure *why) {
   char path[PATH_SIZE];
   struct dirent *entry = NULL;
   DIR *directory = NULL;
-  struct @ident@ *self = calloc(1, sizeof *self);
+  struct @ident@_plugin *self = calloc(1, sizeof *self);
   why->code = 0;
   if (self == NULL || strlen(root) >= sizeof self->root) {
     (void)fail(why, BERTH_CODE_INVALID_ARGUMENT, "open %.200s: the path is too long, or no memory", root);
@@ -261,7 +261,7 @@ struct @ident@ *@ident@_open(const char *root, struct failure *why) {
   return self;
 }
 
-void @ident@_close(struct @ident@ *self) {
+void @ident@_close(struct @ident@_plugin *self) {
   while (self->first != NULL) {
     struct snapshot *next = self->first->next;
     snapshot_free(self->first);
@@ -273,7 +273,7 @@ void @ident@_close(struct @ident@ *self) {
 
 /* -- what is asked of it ------------------------------------------------------------------------------------------ */
 
-static int32_t make_locked(struct @ident@ *self, const info_message *info, struct mounts *out, struct failure *why) {
+static int32_t make_locked(struct @ident@_plugin *self, const info_message *info, struct mounts *out, struct failure *why) {
   char path[PATH_SIZE];
   struct failure ignored;
   struct snapshot *parent = NULL;
@@ -306,7 +306,7 @@ static int32_t make_locked(struct @ident@ *self, const info_message *info, struc
   return why->code;
 }
 
-int32_t @ident@_make(struct @ident@ *self, snapshot_kind kind, const char *key, const char *parent, info_label **labels,
+int32_t @ident@_make(struct @ident@_plugin *self, snapshot_kind kind, const char *key, const char *parent, info_label **labels,
                      size_t label_count, struct mounts *out, struct failure *why) {
   Google__Protobuf__Timestamp time;
   info_message info;
@@ -327,7 +327,7 @@ int32_t @ident@_make(struct @ident@ *self, snapshot_kind kind, const char *key, 
   return code;
 }
 
-int32_t @ident@_mounts(struct @ident@ *self, const char *key, struct mounts *out, struct failure *why) {
+int32_t @ident@_mounts(struct @ident@_plugin *self, const char *key, struct mounts *out, struct failure *why) {
   struct snapshot *one = NULL;
   int32_t code = 0;
   (void)pthread_mutex_lock(&self->mutex);
@@ -344,7 +344,7 @@ int32_t @ident@_mounts(struct @ident@ *self, const char *key, struct mounts *out
 }
 
 /* All of a tree's file system; costs what is dirty on it. */
-static int32_t sync_tree(const struct @ident@ *self, const struct snapshot *one, struct failure *why) {
+static int32_t sync_tree(const struct @ident@_plugin *self, const struct snapshot *one, struct failure *why) {
   char path[PATH_SIZE];
   int fd = -1;
   int error = 0;
@@ -357,7 +357,7 @@ static int32_t sync_tree(const struct @ident@ *self, const struct snapshot *one,
 }
 
 /* The record of a snapshot becomes another one, on disk first. */
-static int32_t replace_record(struct @ident@ *self, struct snapshot *one, const info_message *info, struct failure *why) {
+static int32_t replace_record(struct @ident@_plugin *self, struct snapshot *one, const info_message *info, struct failure *why) {
   info_message *copy = (info_message *)copy_message(&info->base);
   if (copy == NULL) return fail_errno(why, ENOMEM, "store a record");
   if (store_record(self, one->id, copy, why) != 0) {
@@ -371,7 +371,7 @@ static int32_t replace_record(struct @ident@ *self, struct snapshot *one, const 
   return 0;
 }
 
-static int32_t commit_locked(struct @ident@ *self, const info_message *committed, const char *key, struct failure *why) {
+static int32_t commit_locked(struct @ident@_plugin *self, const info_message *committed, const char *key, struct failure *why) {
   info_message info = *committed;
   struct snapshot *one = need(self, key, why);
   if (one == NULL) return why->code;
@@ -382,7 +382,7 @@ static int32_t commit_locked(struct @ident@ *self, const info_message *committed
   return replace_record(self, one, &info, why);
 }
 
-int32_t @ident@_commit(struct @ident@ *self, const char *name, const char *key, info_label **labels, size_t label_count,
+int32_t @ident@_commit(struct @ident@_plugin *self, const char *name, const char *key, info_label **labels, size_t label_count,
                        struct failure *why) {
   Google__Protobuf__Timestamp time;
   info_message info;
@@ -402,7 +402,7 @@ int32_t @ident@_commit(struct @ident@ *self, const char *name, const char *key, 
   return code;
 }
 
-static int32_t remove_locked(struct @ident@ *self, const char *key, struct failure *why) {
+static int32_t remove_locked(struct @ident@_plugin *self, const char *key, struct failure *why) {
   char path[PATH_SIZE];
   const struct snapshot *other = NULL;
   struct snapshot *one = need(self, key, why);
@@ -424,7 +424,7 @@ static int32_t remove_locked(struct @ident@ *self, const char *key, struct failu
   return 0;
 }
 
-int32_t @ident@_remove(struct @ident@ *self, const char *key, struct failure *why) {
+int32_t @ident@_remove(struct @ident@_plugin *self, const char *key, struct failure *why) {
   int32_t code = 0;
   (void)pthread_mutex_lock(&self->mutex);
   code = remove_locked(self, key, why);
@@ -438,7 +438,7 @@ static info_message *copy_of(const struct snapshot *one, struct failure *why) {
   return copy;
 }
 
-info_message *@ident@_stat(struct @ident@ *self, const char *key, struct failure *why) {
+info_message *@ident@_stat(struct @ident@_plugin *self, const char *key, struct failure *why) {
   info_message *copy = NULL;
   (void)pthread_mutex_lock(&self->mutex);
   copy = copy_of(need(self, key, why), why);
@@ -446,7 +446,7 @@ info_message *@ident@_stat(struct @ident@ *self, const char *key, struct failure
   return copy;
 }
 
-static int32_t update_locked(struct @ident@ *self, struct snapshot *one, const info_message *wanted, char **paths, size_t path_count,
+static int32_t update_locked(struct @ident@_plugin *self, struct snapshot *one, const info_message *wanted, char **paths, size_t path_count,
                              struct failure *why) {
   Google__Protobuf__Timestamp time;
   info_message info = *one->info;
@@ -462,7 +462,7 @@ static int32_t update_locked(struct @ident@ *self, struct snapshot *one, const i
   return code;
 }
 
-info_message *@ident@_update(struct @ident@ *self, const info_message *wanted, char **paths, size_t path_count, struct failure *why) {
+info_message *@ident@_update(struct @ident@_plugin *self, const info_message *wanted, char **paths, size_t path_count, struct failure *why) {
   struct snapshot *one = NULL;
   info_message *copy = NULL;
   if (check_label_mask(wanted->name, paths, path_count, why) != 0) return NULL;
@@ -483,7 +483,7 @@ static const char *field_of(const void *thing, const char *field, const char *re
   return strcmp(field, "labels") == 0 ? label_value((info_label **)info->labels, info->n_labels, rest) : NULL;
 }
 
-info_message **@ident@_list(struct @ident@ *self, const struct filter_set *filters, struct failure *why) {
+info_message **@ident@_list(struct @ident@_plugin *self, const struct filter_set *filters, struct failure *why) {
   const struct snapshot *one = NULL;
   info_message **list = NULL;
   size_t count = 0;
@@ -502,7 +502,7 @@ info_message **@ident@_list(struct @ident@ *self, const struct filter_set *filte
   return list;
 }
 
-int32_t @ident@_usage(struct @ident@ *self, const char *key, int64_t *bytes, int64_t *inodes, struct failure *why) {
+int32_t @ident@_usage(struct @ident@_plugin *self, const char *key, int64_t *bytes, int64_t *inodes, struct failure *why) {
   char path[PATH_SIZE];
   struct snapshot *one = NULL;
   *bytes = 0;

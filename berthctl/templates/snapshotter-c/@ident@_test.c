@@ -21,7 +21,7 @@ int main(void) {
   char root[] = "/tmp/@ident@.XXXXXX";
   struct failure why = {0, ""};
   struct mounts mounts;
-  struct @ident@ *snapshots = NULL;
+  struct @ident@_plugin *snapshots = NULL;
   info_message *info = NULL;
   if (mkdtemp(root) == NULL) return 1;
   snapshots = @ident@_open(root, &why);

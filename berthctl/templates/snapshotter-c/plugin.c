@@ -13,7 +13,7 @@
 /* One instance. The host never unloads a plugin, so it is never freed. */
 struct instance {
   const berth_host *host;
-  struct @ident@ *snapshots;
+  struct @ident@_plugin *snapshots;
 };
 
 /* A method: 0 when it has answered, else why the call fails. */

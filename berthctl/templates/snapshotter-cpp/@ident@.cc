@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-namespace @ident@ {
+namespace @ident@_plugin {
 namespace {
 
 berth::Status make_directory(const std::string& path, mode_t mode) {
@@ -79,4 +79,4 @@ berth::Result<berth::SnapshotUsage> @Class@::measure(const berth::Snapshot& snap
   return berth::SnapshotUsage{usage.bytes, usage.inodes};
 }
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

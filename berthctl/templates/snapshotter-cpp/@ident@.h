@@ -3,7 +3,7 @@
 
 #include <berth/snapshotter.h>
 
-namespace @ident@ {
+namespace @ident@_plugin {
 
 /// The base class keeps the records, gives containerd's codes, orders the writes, removes in the
 /// background and recovers after a crash. What is left to say: where a tree lies, how one is made,
@@ -25,4 +25,4 @@ class @Class@ : public berth::Snapshotter {
   std::string work(uint64_t id) const { return absolute("snapshots/" + std::to_string(id) + "/work"); }
 };
 
-}  // namespace @ident@
+}  // namespace @ident@_plugin

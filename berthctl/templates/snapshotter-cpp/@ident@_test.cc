@@ -24,7 +24,7 @@ int main() {
   {
     berth::SnapshotterOptions options;
     options.root = root;
-    @ident@::@Class@ snapshotter(options);
+    @ident@_plugin::@Class@ snapshotter(options);
     expect(snapshotter.open().ok(), "it opens an empty directory");
 
     berth::Context context;

@@ -29,7 +29,7 @@ impl @Class@ {
 impl berth::Plugin for @Class@ {
     const TYPE: &'static str = "io.containerd.grpc.v1";
     const ID: &'static str = "@name@";
-    const SERVICE: &'static str = "@ident@.v1.@Class@";
+    const SERVICE: &'static str = "example.@ident@.v1.@Class@";
     const METHODS: &'static [berth::Method] = &[berth::method("Greet")];
     const DESCRIPTORS: &'static [u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
