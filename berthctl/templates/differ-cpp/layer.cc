@@ -2,16 +2,20 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <berth/file_tree.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <set>
+#include <string_view>
 #include <vector>
 
 namespace @ident@_plugin {
@@ -24,6 +28,7 @@ constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::string_view kOpaque = ".wh..wh..opq";
 constexpr size_t kStep = 1 << 16;
 
+using Names = std::set<std::string, std::less<>>;
 using Reader = std::unique_ptr<archive, int (*)(archive*)>;
 
 berth::Status broken(archive* from, const std::string& where) {
@@ -100,9 +105,7 @@ class Unpacker {
       return remove(parent + "/" + gone);
     }
     if (without_slash(path).empty()) return {};  // the root is the snapshotter's
-    std::error_code error;
-    if (!fs::is_directory(parent, error)) fs::create_directories(parent, error);
-    if (error) return berth::invalid_argument("layer: " + path + ": " + error.message());
+    BERTH_RETURN_IF_ERROR(make_parents(path));
     const bool directory = ::archive_entry_filetype(entry) == AE_IFDIR;
     if (const char* const link = ::archive_entry_hardlink(entry); link != nullptr) {
       const std::string to = in_root(link);
@@ -114,7 +117,9 @@ class Unpacker {
     ::archive_entry_set_pathname(entry, path.c_str());
     keep_attributes_of_layers(entry);
     brought_.insert(path);
-    for (fs::path above = parent; above != "/"; above = above.parent_path()) brought_.insert(above);
+    for (size_t end = parent.size(); end > 0 && end != std::string::npos; end = parent.rfind('/', end - 1)) {
+      brought_.insert(parent.substr(0, end));
+    }
     if (::archive_write_header(out_.get(), entry) != ARCHIVE_OK) return broken(out_.get(), path);
     BERTH_RETURN_IF_ERROR(copy_content(path));
     if (::archive_write_finish_entry(out_.get()) != ARCHIVE_OK) return broken(out_.get(), path);
@@ -132,23 +137,44 @@ class Unpacker {
     return code == ARCHIVE_EOF ? berth::Status() : broken(in_.get(), path);
   }
 
-  static berth::Status remove(const std::string& path) {
+  /// The directories above a path, as far as they are not there. What std has for it stops at a thousand.
+  static berth::Status make_parents(const std::string& path) {
     std::error_code error;
-    fs::remove_all(path, error);
-    return error ? berth::errno_status(error.value(), "remove " + path) : berth::Status();
+    const size_t last = path.rfind('/');
+    if (fs::is_directory(path.substr(0, last + 1), error)) return {};
+    for (size_t end = path.find('/', 1); end <= last; end = path.find('/', end + 1)) {
+      if (::mkdir(path.substr(0, end).c_str(), 0755) != 0 && errno != EEXIST) {
+        return berth::invalid_argument("layer: " + path + ": " + std::strerror(errno));
+      }
+    }
+    if (fs::is_directory(path.substr(0, last), error)) return {};
+    return berth::invalid_argument("layer: " + path + ": what is above it is no directory");
+  }
+
+  /// With all that is below it, however deep; what is absent is success.
+  static berth::Status remove(const std::string& path) {
+    struct stat status {};
+    if (::lstat(path.c_str(), &status) == 0) return berth::remove_tree(path);
+    return errno == ENOENT || errno == ENOTDIR ? berth::Status() : berth::errno_status(errno, "remove " + path);
   }
 
   /// Removes what lower layers have in a directory, and keeps what this one has brought.
   berth::Status clear(const std::string& directory) {
-    std::vector<std::string> paths;
-    std::error_code error;
-    if (!is_real_directory(directory)) return {};
-    for (const auto& entry : fs::directory_iterator(directory, error)) paths.push_back(entry.path());
-    for (const std::string& path : paths) {
-      if (!brought_.contains(path)) {
-        BERTH_RETURN_IF_ERROR(remove(path));
-      } else if (is_real_directory(path)) {
-        BERTH_RETURN_IF_ERROR(clear(path));
+    std::vector<std::string> left = {directory};
+    while (!left.empty()) {
+      std::vector<std::string> paths;
+      std::error_code error;
+      const std::string next = std::move(left.back());
+      left.pop_back();
+      if (!is_real_directory(next)) continue;
+      for (const auto& entry : fs::directory_iterator(next, error)) paths.push_back(entry.path());
+      if (error) return berth::errno_status(error.value(), "read " + next);
+      for (std::string& path : paths) {
+        if (!brought_.contains(path)) {
+          BERTH_RETURN_IF_ERROR(remove(path));
+        } else {
+          left.push_back(std::move(path));
+        }
       }
     }
     return {};
@@ -271,11 +297,17 @@ class Packer {
 template <typename Visit>
 berth::Status walk(const Visit& visit) {
   std::vector<std::string> paths;
-  std::error_code error;
-  for (fs::recursive_directory_iterator at("/", error), end; !error && at != end; at.increment(error)) {
-    paths.push_back(at->path());
+  std::vector<std::string> left = {"/"};  // one directory is open at a time, however deep the tree is
+  while (!left.empty()) {
+    std::error_code error;
+    const std::string directory = std::move(left.back());
+    left.pop_back();
+    for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) {
+      paths.push_back(at->path());
+      if (is_real_directory(paths.back())) left.push_back(paths.back());
+    }
+    if (error) return berth::errno_status(error.value(), "walk a tree");
   }
-  if (error) return berth::errno_status(error.value(), "walk a tree");
   std::sort(paths.begin(), paths.end());
   for (const std::string& path : paths) {
     struct stat status {};
@@ -286,11 +318,13 @@ berth::Status walk(const Visit& visit) {
 }
 
 /// Whether a parent of the path is in the set.
-bool is_below(const std::set<std::string>& gone, const std::string& path) {
-  for (fs::path above = fs::path(path).parent_path(); !above.empty(); above = above.parent_path()) {
-    if (gone.contains(above)) return true;
+bool is_below(const Names& gone, std::string_view path) {
+  while (true) {
+    const size_t slash = path.rfind('/');
+    if (slash == std::string_view::npos) return false;
+    path = path.substr(0, slash);
+    if (gone.contains(path)) return true;
   }
-  return false;
 }
 
 }  // namespace
@@ -306,8 +340,8 @@ berth::Status look_at_tree(Tree* out) {
 
 berth::Status pack_changes(const Tree& lower, std::string* archive) {
   Packer packer(archive);
-  std::set<std::string> there;
-  std::set<std::string> files;  // that may have been directories
+  Names there;
+  Names files;  // that may have been directories
   BERTH_RETURN_IF_ERROR(walk([&](const std::string& path, const struct stat& status) -> berth::Status {
     const std::string name = without_slash(path);
     there.insert(name);
@@ -316,7 +350,7 @@ berth::Status pack_changes(const Tree& lower, std::string* archive) {
     if (before != lower.end() && before->second == look(path, status)) return {};
     return packer.add(path, status);
   }));
-  std::set<std::string> gone;
+  Names gone;
   for (const auto& [name, before] : lower) {
     // What is below something that goes, or is a file now, goes with it.
     if (there.contains(name) || is_below(gone, name) || is_below(files, name)) continue;
