@@ -1,5 +1,6 @@
 // berth-plugin-run: command line.
 #include <grp.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -42,6 +43,7 @@ int main(int argc, char** argv) {
   options.overrides.root = line.root;
   options.overrides.state = line.state.empty() ? line.listen + ".state" : line.state;
   if (!line.log_level.empty()) options.overrides.log_level = line.log_level;
+  options.gid = ::getegid();
   if (!line.group.empty()) {
     const auto* const found = ::getgrnam(line.group.c_str());
     if (found == nullptr) {

@@ -3,6 +3,7 @@
 #include <berth/context.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -126,7 +127,7 @@ Status run(const Options& options) {
   router.add(instance->target());
   router.complete();
   BERTH_ASSIGN_OR_RETURN(const std::unique_ptr<rpc::GrpcDoor> door,
-                         rpc::GrpcDoor::open({options.listen, 0, options.gid,
+                         rpc::GrpcDoor::open({options.listen, ::geteuid(), options.gid,
                                               values.max_receive_bytes, values.max_send_bytes},
                                              router));
   serving.set_serving(true);

@@ -63,7 +63,13 @@ Result<UniqueFd> listen_unix(const std::string& path, uint32_t uid, uint32_t gid
   const int bind_error = errno;
   ::umask(before);
   if (bound != 0) return errno_status(bind_error, "bind " + path);
-  if (::lchown(path.c_str(), uid, gid) != 0) return errno_status(errno, "chown " + path);
+  if (::lchown(path.c_str(), uid, gid) != 0) {
+    const int chown_error = errno;
+    ::unlink(path.c_str());
+    return errno_status(chown_error, "give socket " + path + " to user " + std::to_string(uid) +
+                                         " and group " + std::to_string(gid) +
+                                         " (run as root, or name your own)");
+  }
   if (::listen(listener.get(), SOMAXCONN) != 0) return errno_status(errno, "listen on " + path);
   return listener;
 }
