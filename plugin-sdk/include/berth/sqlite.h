@@ -71,7 +71,7 @@ enum class Room {
 /// A disk that is full to the last block does not keep a transaction from being committed: the log
 /// keeps its blocks, the file grows before it is needed, both are overwritten in place, and the
 /// index of the log is in memory. Other processes cannot open a database that is open in this one.
-/// See docs/decisions/0006.
+/// See docs/decisions/0007.
 class Database {
  public:
   Database() = default;
