@@ -24,10 +24,10 @@ bool is_word(std::string_view text, std::string_view also) {
   });
 }
 
-/// Types and ids are parts of directory names and of URIs.
 /// TYPE.ID is the name of a folder, of which a file system takes 255 bytes.
 constexpr size_t kLongestIdentifier = 100;
 
+/// Types and ids are parts of directory names and of URIs.
 bool is_identifier(std::string_view text) {
   return text.size() <= kLongestIdentifier && is_word(text, "._-") &&
          is_word(text.substr(0, 1), "");
