@@ -37,6 +37,7 @@ class WrongContent final : public content::ContentService {
 
   berth::Status List(berth::Context& context, const api::ListContentRequest& request,
                      berth::ServerWriter<api::ListContentResponse>& writer) override {
+    if (mistake_ == "fails-to-list") return berth::internal_error("the list is lost");
     return ContentService::List(
         context, mistake_ == "lists-all" ? api::ListContentRequest() : request, writer);
   }

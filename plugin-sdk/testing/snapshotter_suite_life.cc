@@ -4,6 +4,7 @@
 #include <atomic>
 #include <thread>
 
+#include "testing/must.h"
 #include "testing/snapshotter_suite.h"
 #include "testing/suite_files.h"
 
@@ -13,7 +14,7 @@ TEST_P(SnapshotterSuite, LifeOfASnapshot) {
   mounted(prepare("active"), [](const std::string& root) { write(root + "/foo", "foo\n"); });
   auto again = mounts("active");
   mounted(again, [](const std::string& root) { EXPECT_EQ(read(root + "/foo"), "foo\n"); });
-  EXPECT_EQ(stat("active")->kind(), snapshots_v1::ACTIVE);
+  EXPECT_EQ(must(stat("active")).kind(), snapshots_v1::ACTIVE);
   ASSERT_TRUE(commit("layer", "active", {{"a", "b"}}).ok());
   EXPECT_EQ(stat("active").status().code(), Code::kNotFound);
   const auto info = stat("layer");
@@ -27,7 +28,7 @@ TEST_P(SnapshotterSuite, LifeOfASnapshot) {
     EXPECT_EQ(read(root + "/foo"), "foo\n");
     write(root + "/bar", "bar\n");
   });
-  EXPECT_EQ(stat("next")->parent(), "layer");
+  EXPECT_EQ(must(stat("next")).parent(), "layer");
   mounted(view("look", "layer"), [](const std::string& root) {
     EXPECT_EQ(read(root + "/foo"), "foo\n");
     EXPECT_FALSE(exists(root + "/bar")) << "a sibling's file";
@@ -201,7 +202,7 @@ TEST_P(SnapshotterSuite, EverythingIsThereAfterARestart) {
   reopen();
   if (IsSkipped()) return;
   EXPECT_EQ(names(), (std::vector<std::string>{"1", "2", "run", "view"}));
-  EXPECT_EQ(stat("run")->labels().at("a"), "b");
+  EXPECT_EQ(must(stat("run")).labels().at("a"), "b");
   mounted(mounts("run"), [](const std::string& root) {
     EXPECT_EQ(read(root + "/file"), "2");
     EXPECT_EQ(read(root + "/run"), "x");

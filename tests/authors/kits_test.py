@@ -31,6 +31,8 @@ MISTAKES = {
         "begins-anew": ["Content.ResumesWhereAWriterWent", "Content.EverythingIsThereAfterARestart"],
         "reads-on": ["Content.ReadsFromAnyOffset"],
         "lists-all": ["Content.ListsAllAndFilters"],
+        # A case that cannot go on without an answer fails, and does not crash.
+        "fails-to-list": ["Content.LifeOfABlob", "Content.ListsAllAndFilters", "Content.EverythingIsThereAfterARestart"],
         "acknowledges-early": ["Content.LifeOfABlob", "ContentCrash.WhatWasStoredIsWhole"],
     },
     "differ": {

@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "testing/must.h"
 #include "validate/kits/content_kit.h"
 
 namespace berth::ctl::validate {
 
 namespace api = content_api;
 using Names = std::vector<std::string>;
+using berth::testing::must;
 
 TEST_F(ContentKit, ReadsFromAnyOffset) {
   const std::string bytes = pattern(2'500'000);
@@ -41,12 +43,12 @@ TEST_F(ContentKit, ListsAllAndFilters) {
   }
   Names sorted = digests;
   std::sort(sorted.begin(), sorted.end());
-  EXPECT_EQ(*list(), sorted);
-  EXPECT_EQ(*list({"digest==\"" + digests[7] + "\""}), Names{digests[7]});
+  EXPECT_EQ(must(list()), sorted);
+  EXPECT_EQ(must(list({"digest==\"" + digests[7] + "\""})), Names{digests[7]});
   Names two = {digests[7], digests[8]};
   std::sort(two.begin(), two.end());
-  EXPECT_EQ(*list({"digest==\"" + digests[7] + "\"", "digest==\"" + digests[8] + "\""}), two);
-  EXPECT_EQ(*list({"digest==nothing"}), Names());
+  EXPECT_EQ(must(list({"digest==\"" + digests[7] + "\"", "digest==\"" + digests[8] + "\""})), two);
+  EXPECT_EQ(must(list({"digest==nothing"})), Names());
   EXPECT_EQ(list({"digest="}).status().code(), Code::kInvalidArgument);
 }
 
@@ -122,8 +124,8 @@ TEST_F(ContentKit, LabelsAndMasks) {
   EXPECT_EQ(labels(), (Labels{{"c", "3"}})) << "a key may have dots";
   ASSERT_TRUE(update({{"f", "6"}}, {}, digest).ok());
   EXPECT_EQ(labels(), (Labels{{"f", "6"}})) << "no mask replaces all";
-  EXPECT_EQ(*list({"labels.f==6"}), Names{digest});
-  EXPECT_EQ(*list({"labels.c"}), Names());
+  EXPECT_EQ(must(list({"labels.f==6"})), Names{digest});
+  EXPECT_EQ(must(list({"labels.c"})), Names());
   EXPECT_EQ(update({}, {"size"}, digest).code(), Code::kInvalidArgument);
   EXPECT_EQ(update({}, {"labels"}, digest_of("absent").string()).code(), Code::kNotFound);
   EXPECT_EQ(update({{"long", std::string(5000, 'x')}}, {}, digest).code(), Code::kInvalidArgument)
@@ -159,11 +161,11 @@ TEST_F(ContentKit, EverythingIsThereAfterARestart) {
   ASSERT_NO_FATAL_FAILURE(leave("under way", half));
   ASSERT_NO_FATAL_FAILURE(leave("given up", half));
   ASSERT_TRUE(abort("given up").ok());
-  const Names blobs = *list();
+  const Names blobs = must(list());
   RESTART_OR_RETURN();
-  EXPECT_EQ(*list(), blobs);
+  EXPECT_EQ(must(list()), blobs);
   expect_blob(digest_of("small").string(), "small");
-  EXPECT_EQ(*refs(), Names{"under way"});
+  EXPECT_EQ(must(refs()), Names{"under way"});
   auto writer = take("under way");
   ASSERT_NE(writer, nullptr);
   ASSERT_EQ(writer->last().offset(), 900'000);

@@ -6,11 +6,13 @@
 #include <latch>
 #include <thread>
 
+#include "testing/must.h"
 #include "validate/kits/content_kit.h"
 
 namespace berth::ctl::validate {
 
 using Names = std::vector<std::string>;
+using berth::testing::must;
 
 TEST_F(ContentKit, LifeOfABlob) {
   const std::string bytes = pattern(300'000);
@@ -28,9 +30,9 @@ TEST_F(ContentKit, LifeOfABlob) {
   EXPECT_EQ(writer.last().digest(), digest);
   EXPECT_EQ(writer.last().offset(), 300'000);
   expect_blob(digest, bytes);
-  EXPECT_GT(info(digest)->created_at().seconds(), 1'600'000'000);
+  EXPECT_GT(must(info(digest)).created_at().seconds(), 1'600'000'000);
   EXPECT_EQ(status("ref").status().code(), Code::kNotFound) << "the ingest is still there";
-  EXPECT_EQ(*list(), Names{digest});
+  EXPECT_EQ(must(list()), Names{digest});
   ASSERT_TRUE(remove(digest).ok());
   expect_absent(digest);
   EXPECT_EQ(remove(digest).code(), Code::kNotFound);
@@ -114,7 +116,7 @@ TEST_F(ContentKit, BlobsThatAreThere) {
         << "who says what is expected need not send it";
   }
   expect_blob(digest, bytes);
-  EXPECT_EQ(*refs(), Names()) << "ingests are left";
+  EXPECT_EQ(must(refs()), Names()) << "ingests are left";
 }
 
 TEST_F(ContentKit, OffsetsMustFit) {
@@ -222,8 +224,8 @@ TEST_F(ContentKit, ManyBringTheSameBlob) {
   EXPECT_GE(stored, 1);
   EXPECT_EQ(stored + refused, kWriters) << "others than the first get ALREADY_EXISTS";
   expect_blob(digest, bytes);
-  EXPECT_EQ(*list(), Names{digest});
-  EXPECT_EQ(*refs(), Names()) << "ingests are left";
+  EXPECT_EQ(must(list()), Names{digest});
+  EXPECT_EQ(must(refs()), Names()) << "ingests are left";
 }
 
 TEST_F(ContentKit, AbortForgetsAnIngest) {
@@ -255,11 +257,12 @@ TEST_F(ContentKit, StatusOfIngests) {
   }
   ASSERT_NO_FATAL_FAILURE(leave("two", "x"));
   ASSERT_NO_FATAL_FAILURE(leave("three", "x"));
-  EXPECT_EQ(*refs(), (Names{"one/layer", "three", "two"}));
-  EXPECT_EQ(*refs({"ref==two"}), Names{"two"});
-  EXPECT_EQ(*refs({"ref==two", "ref==three"}), (Names{"three", "two"})) << "one of them must match";
-  EXPECT_EQ(*refs({"ref~=\"^t\""}), (Names{"three", "two"}));
-  EXPECT_EQ(*refs({"ref==four"}), Names());
+  EXPECT_EQ(must(refs()), (Names{"one/layer", "three", "two"}));
+  EXPECT_EQ(must(refs({"ref==two"})), Names{"two"});
+  EXPECT_EQ(must(refs({"ref==two", "ref==three"})), (Names{"three", "two"}))
+      << "one of them must match";
+  EXPECT_EQ(must(refs({"ref~=\"^t\""})), (Names{"three", "two"}));
+  EXPECT_EQ(must(refs({"ref==four"})), Names());
   EXPECT_EQ(refs({"ref="}).status().code(), Code::kInvalidArgument);
   EXPECT_EQ(status("four").status().code(), Code::kNotFound);
 }

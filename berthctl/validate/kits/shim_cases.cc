@@ -6,6 +6,7 @@
 
 #include <thread>
 
+#include "testing/must.h"
 #include "testing/suite_files.h"
 #include "validate/descendants.h"
 #include "validate/kits/shim_kit.h"
@@ -13,6 +14,7 @@
 namespace berth::ctl::validate {
 
 using Lines = std::vector<std::string>;
+using berth::testing::must;
 using containerd::v1::types::CREATED;
 using containerd::v1::types::PAUSED;
 using containerd::v1::types::RUNNING;
@@ -116,7 +118,7 @@ TEST_F(ShimKit, SignalsAndTheirExitCodes) {
     auto waiting = wait(container);
     ASSERT_TRUE(start(container).ok());
     ASSERT_EQ(out.read(3), "up\n");
-    EXPECT_EQ(state(container)->status(), RUNNING);
+    EXPECT_EQ(must(state(container)).status(), RUNNING);
     EXPECT_EQ(remove(container).code(), Code::kFailedPrecondition) << "of what runs";
     const Status killed = kill(container, signal);
     ASSERT_TRUE(killed.ok()) << killed.to_string();
@@ -148,7 +150,8 @@ TEST_F(ShimKit, ManyWait) {
   std::vector<std::future<Ended>> waiting;
   for (int i = 0; i < 30; ++i) waiting.push_back(wait(container));
   ASSERT_TRUE(start(container).ok());
-  EXPECT_EQ(state(container)->status(), RUNNING) << "other calls are held up by those that wait";
+  EXPECT_EQ(must(state(container)).status(), RUNNING)
+      << "other calls are held up by those that wait";
   ASSERT_TRUE(kill(container, SIGKILL).ok());
   for (auto& one : waiting) {
     const Ended ended = end_of(one);
@@ -168,7 +171,7 @@ TEST_F(ShimKit, ExecsBesideIt) {
   if (added.code() == Code::kUnimplemented) GTEST_SKIP() << "no execs: " << added.message();
   ASSERT_TRUE(added.ok()) << added.to_string();
   EXPECT_EQ(exec(container, "first", wanted).code(), Code::kAlreadyExists);
-  EXPECT_EQ(state(container, "first")->status(), CREATED);
+  EXPECT_EQ(must(state(container, "first")).status(), CREATED);
   EXPECT_FALSE(berth::testing::exists(container->rootfs + "/beside")) << "it runs before Start";
   auto waiting = wait(container, "first");
   uint32_t pid = 0;
@@ -177,7 +180,7 @@ TEST_F(ShimKit, ExecsBesideIt) {
   EXPECT_GT(pid, 1U);
   EXPECT_EQ(end_of(waiting).code, 3U);
   EXPECT_EQ(berth::testing::read(container->rootfs + "/beside"), "beside\n");
-  EXPECT_EQ(state(container)->status(), RUNNING) << "the container ends with an exec";
+  EXPECT_EQ(must(state(container)).status(), RUNNING) << "the container ends with an exec";
   shim_api::DeleteResponse deleted;
   ASSERT_TRUE(remove(container, "first", &deleted).ok());
   EXPECT_EQ(deleted.exit_status(), 3U);
@@ -217,12 +220,12 @@ TEST_F(ShimKit, PausesAndResumes) {
   const Status paused = simple(container, "Pause");
   if (paused.code() == Code::kUnimplemented) GTEST_SKIP() << "no pause: " << paused.message();
   ASSERT_TRUE(paused.ok()) << paused.to_string();
-  EXPECT_EQ(state(container)->status(), PAUSED);
+  EXPECT_EQ(must(state(container)).status(), PAUSED);
   const auto before = beats();
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   EXPECT_EQ(beats(), before) << "it goes on while it is paused";
   ASSERT_TRUE(simple(container, "Resume").ok());
-  EXPECT_EQ(state(container)->status(), RUNNING);
+  EXPECT_EQ(must(state(container)).status(), RUNNING);
   EXPECT_TRUE(comes_true([&] { return beats() > before; })) << "it does not go on";
   auto waiting = wait(container);
   ASSERT_TRUE(kill(container, SIGKILL).ok());
