@@ -1,11 +1,14 @@
-# cmake -D PROTOC=… -D PROTOS=a.proto;b.proto -D ARGS=… -D STAGE=dir -D OUT=dir -P generate.cmake
+# cmake -D PROTOC=… -D PROTOS=a.proto;b.proto -D ARGS=… -D STAGE=dir -D OUT=dir [-D FROM=dir] -P generate.cmake
 #
-# Runs protoc in this folder into STAGE and copies what has changed to OUT. protoc writes every file anew; without this step
+# Runs protoc in FROM, or this folder, into STAGE and copies what has changed to OUT. protoc writes every file anew; without this step
 # one more proto file, or one more comment, would compile everything again that includes a generated header.
+if(NOT FROM)
+  set(FROM "${CMAKE_CURRENT_LIST_DIR}")
+endif()
 file(REMOVE_RECURSE "${STAGE}")
 file(MAKE_DIRECTORY "${STAGE}")
 execute_process(COMMAND "${PROTOC}" -I . ${ARGS} ${PROTOS}
-  WORKING_DIRECTORY "${CMAKE_CURRENT_LIST_DIR}" COMMAND_ERROR_IS_FATAL ANY)
+  WORKING_DIRECTORY "${FROM}" COMMAND_ERROR_IS_FATAL ANY)
 
 # The field Plugin.requires is a keyword of C++20. Its accessor gets the name that protoc 22 and later give it, requires_();
 # its name in the descriptor stays.

@@ -3,6 +3,7 @@
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(Protobuf REQUIRED)
+include(BerthMessageKind)
 include(BerthGrpc)
 find_package(CLI11 REQUIRED)
 find_package(spdlog REQUIRED)

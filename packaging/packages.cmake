@@ -84,7 +84,7 @@ berth_package(dev berth-dev
   SUMMARY "container daemon made of plugins: headers and tools for plugin authors"
   DESCRIPTION "What a plugin is built with: the ABI, the C++ facade, the generator of
 services, CMake functions, and dh_berth for packages."
-  DEPENDS "${api}, libprotobuf-dev, protobuf-compiler"
+  DEPENDS "libprotobuf-dev, protobuf-compiler"
   SUGGESTS cmake
   PROVIDES "dh-sequence-berth"
   SECTION libdevel)

@@ -61,8 +61,9 @@ endfunction()
 #
 # A static library NAME of the messages (x.pb.h) and of the server classes and clients (x.berth.h) of .proto files of the
 # plugin's own. Files are named relative to the calling folder, and so included: proto/hello/v1/hello.proto gives
-# "proto/hello/v1/hello.berth.h". Choose names that no other plugin has: protobuf knows each file of a process by its name, and
-# ends the process where two differ. Files of containerd's and Berth's API can be imported; link Berth::api_services then.
+# "proto/hello/v1/hello.berth.h". Files of containerd's and Berth's API, and google/protobuf/{any,empty,field_mask,timestamp}.proto can be
+# imported. Messages are for protobuf's lite runtime: without reflection, and nothing of them is seen by other plugins. (The
+# services' descriptors, for clients that ask for them, are in the server classes.)
 function(berth_add_services name)
   set(gen "${CMAKE_CURRENT_BINARY_DIR}/${name}")
   file(MAKE_DIRECTORY "${gen}")
@@ -70,7 +71,7 @@ function(berth_add_services name)
   foreach(proto IN LISTS ARGN)
     string(REGEX REPLACE "\\.proto$" "" stem "${proto}")
     add_custom_command(OUTPUT "${gen}/${stem}.pb.cc" "${gen}/${stem}.pb.h" "${gen}/${stem}.berth.h"
-      COMMAND protobuf::protoc "--proto_path=${CMAKE_CURRENT_SOURCE_DIR}" "--proto_path=${BERTH_API_DIR}" "--cpp_out=${gen}"
+      COMMAND protobuf::protoc "--proto_path=${CMAKE_CURRENT_SOURCE_DIR}" "--proto_path=${BERTH_API_DIR}" "--cpp_out=lite:${gen}"
               "--plugin=protoc-gen-berth=$<TARGET_FILE:Berth::protoc-gen-berth>" "--berth_out=${gen}" "${proto}"
       WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"
       DEPENDS "${proto}" Berth::protoc-gen-berth
@@ -80,8 +81,8 @@ function(berth_add_services name)
   endforeach()
   add_library(${name} STATIC ${sources})
   target_include_directories(${name} SYSTEM PUBLIC "${gen}")
-  target_compile_options(${name} PRIVATE -w)
-  target_link_libraries(${name} PUBLIC Berth::sdk protobuf::libprotobuf)
+  target_compile_options(${name} PRIVATE -w -ffunction-sections -fdata-sections)
+  target_link_libraries(${name} PUBLIC Berth::sdk Berth::api)
   set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON
     CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
 endfunction()

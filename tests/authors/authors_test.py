@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -152,8 +153,10 @@ class Author:
         expect(seen["plugins"][0]["uri"] == uri, f"inspect shows {seen['plugins']}")
         expect(seen["problems"] == [] and seen["warnings"] == [], f"inspect finds {seen}")
         expect(seen["exports"] == ["berth_plugin_entry_v0"], f"it exports {seen['exports']}")
-        if self.lang == "cpp" and self.type != "service":  # those use containerd's messages, and are bound to their layout
-            expect("berth_api_messages_" in run("readelf", "-rW", file), "it would be loaded with messages of another layout")
+        # Messages of its own: nothing of the host's library of them is asked for, nor could be bound to.
+        expect("libberth-api" not in run("readelf", "-dW", file), "it needs the host's messages")
+        bound = [name for name in run("nm", "-DC", "--undefined-only", file).split("\n") if re.search(r"\b(containerd|berth|example)(::|_)", name)]
+        expect(bound == [], f"it would be bound to {bound}")
         # From where it lies, as one does. (Programs in a build folder find libraries in the current one, so only installed ones tell.)
         run(self.prefix / "bin/berthctl", "plugin", "validate", "--level", "loads", file.name, cwd=file.parent)
 

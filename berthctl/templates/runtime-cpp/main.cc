@@ -55,7 +55,7 @@ int complain(const berth::Status& status) {
 
 /// Events go to the daemon's ttrpc socket; what cannot be told is lost. A shim that must not lose any keeps them and tries again.
 void publish(const std::shared_ptr<berth::ttrpc::Loop>& loop, const std::string& ns, const std::string& topic,
-             const google::protobuf::Message& event) {
+             const google::protobuf::MessageLite& event) {
   const char* const address = std::getenv("TTRPC_ADDRESS");
   if (address == nullptr) return;
   const int64_t deadline = berth::ttrpc::monotonic_ns() + 2'000'000'000;
@@ -84,7 +84,7 @@ int serve(const Arguments& arguments, berth::UniqueFd listening) {
   ::signal(SIGPIPE, SIG_IGN);
   auto loop = berth::ttrpc::Loop::start();
   if (!loop.ok()) return complain(loop.status());
-  Service service(arguments.id, [loop = *loop, ns = arguments.ns](const std::string& topic, const google::protobuf::Message& event) {
+  Service service(arguments.id, [loop = *loop, ns = arguments.ns](const std::string& topic, const google::protobuf::MessageLite& event) {
     publish(loop, ns, topic, event);
   });
   auto server = berth::ttrpc::Server::serve(

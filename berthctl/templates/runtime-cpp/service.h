@@ -19,7 +19,7 @@ namespace @ident@_plugin {
 namespace api = containerd::task::v2;
 
 /// Tells the daemon; may wait for it.
-using Publish = std::function<void(const std::string& topic, const google::protobuf::Message& event)>;
+using Publish = std::function<void(const std::string& topic, const google::protobuf::MessageLite& event)>;
 
 class Service {
  public:
