@@ -9,6 +9,7 @@
 
 #include "abi/file_safety.h"
 #include "abi/library.h"
+#include "abi/runtime_libraries.h"
 #include "command.h"
 #include "manifest/elf_note.h"
 #include "manifest/mapped_file.h"
@@ -63,9 +64,13 @@ std::string_view cardinality_name(manifest::Cardinality cardinality) {
 void judge(const std::string& file, Inspection* out) {
   const auto problem = [out](std::string text) { out->problems.push_back(std::move(text)); };
   const auto warning = [out](std::string text) { out->warnings.push_back(std::move(text)); };
-  const ElfFacts& elf = out->elf;
+  const manifest::ElfFacts& elf = out->elf;
   if (Status safe = abi::check_plugin_file(file); !safe.ok()) problem(safe.message());
   if (Status fits = abi::check_abi(file, out->manifest.abi_major, out->manifest.abi_minor);
+      !fits.ok()) {
+    problem(fits.message());
+  }
+  if (Status fits = abi::check_runtime_libraries(file, elf.needed, abi::libraries_of_program());
       !fits.ok()) {
     problem(fits.message());
   }
@@ -204,7 +209,7 @@ Result<Inspection> inspect(const std::string& file) {
                          manifest::MappedFile::open(path, "read the manifest of " + path));
   BERTH_ASSIGN_OR_RETURN(out.manifest, manifest::read_manifest(path));
   out.bytes = mapped.bytes().size();
-  auto elf = elf_facts(mapped.bytes());
+  auto elf = manifest::elf_facts(mapped.bytes());
   if (!elf.ok()) return elf.status().with_context("read " + path);
   out.elf = std::move(*elf);
   judge(path, &out);

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "elf_facts.h"
+#include "manifest/elf_facts.h"
 #include "manifest/manifest.h"
 
 namespace berth::ctl {
@@ -14,7 +14,7 @@ namespace berth::ctl {
 struct Inspection {
   manifest::Manifest manifest;
   uint64_t bytes = 0;
-  ElfFacts elf;
+  manifest::ElfFacts elf;
   std::vector<std::string> problems;  // for which berthd would not load it
   std::vector<std::string> warnings;  // with which it loads and should not be shipped
 };

@@ -5,6 +5,10 @@
 
 #include <algorithm>
 
+#include "abi/runtime_libraries.h"
+#include "manifest/elf_facts.h"
+#include "manifest/mapped_file.h"
+
 namespace berth::abi {
 namespace {
 
@@ -47,6 +51,16 @@ Status check_plugin(const std::string& file, const berth_plugin& plugin,
   return {};
 }
 
+/// Before dlopen, since that runs code of the plugin.
+Status check_needed(const std::string& file, const std::string& path) {
+  const std::vector<std::string>& present = libraries_of_program();
+  BERTH_ASSIGN_OR_RETURN(const auto mapped,
+                         manifest::MappedFile::open(path, "load plugin " + file));
+  const auto facts = manifest::elf_facts(mapped.bytes());
+  if (!facts.ok()) return {};  // dlopen says what it thinks of it
+  return check_runtime_libraries(file, facts->needed, present);
+}
+
 }  // namespace
 
 Status check_abi(const std::string& file, uint32_t major, uint32_t minor) {
@@ -71,6 +85,7 @@ Result<Library> Library::load(const std::string& file,
                               const std::vector<DeclaredPlugin>& declared) {
   // A name without a slash would be looked for where libraries are.
   const std::string path = file.find('/') == std::string::npos ? "./" + file : file;
+  BERTH_RETURN_IF_ERROR(check_needed(file, path));
   void* handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
     const std::string why = ::dlerror();

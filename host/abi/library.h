@@ -23,8 +23,8 @@ Status check_abi(const std::string& file, uint32_t major, uint32_t minor);
 /// A loaded shared object; never unloaded. Call on one thread at a time.
 class Library {
  public:
-  /// dlopen (RTLD_NOW | RTLD_LOCAL), the entry function, and the checks: ABI, and that the entry
-  /// has exactly the declared plugins and services.
+  /// The check of the libraries that it needs, dlopen (RTLD_NOW | RTLD_LOCAL), the entry function,
+  /// and the checks: ABI, and that the entry has exactly the declared plugins and services.
   static Result<Library> load(const std::string& file, const std::vector<DeclaredPlugin>& declared);
 
   /// nullptr when there is none of that type and id.

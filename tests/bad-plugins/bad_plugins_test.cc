@@ -3,6 +3,7 @@
 // `berthd config check`.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <link.h>
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -53,6 +54,19 @@ std::vector<std::string> messages_of(const std::string& log) {
     messages.push_back(parsed.is_object() ? parsed.value("msg", "") : line);
   }
   return messages;
+}
+
+/// The name of the libprotobuf of this program, which is that of berthd.
+std::string host_protobuf() {
+  std::string name;
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void* to) {
+        const std::string file = fs::path(info->dlpi_name).filename();
+        if (file.starts_with("libprotobuf.so")) *static_cast<std::string*>(to) = file;
+        return 0;
+      },
+      &name);
+  return name;
 }
 
 /// A plugin directory with the named bad plugins.
@@ -177,6 +191,14 @@ const Fault kFaults[] = {
       "built "
       "with other messages of the API than this host has; install the release of it that belongs "
       "to this berth, or rebuild it"},
+     false},
+    {"OtherProtobuf",
+     {"other-protobuf"},
+     {"io.containerd.grpc.v1.other-protobuf failed: load plugin {dir}/other-protobuf.so: it needs "
+      "libprotobuf-lite.so.99, and this host runs with " +
+      host_protobuf() +
+      ", whose symbols have the same names: install the release of it that was built for this "
+      "distribution, or rebuild it"},
      false},
     {"EntryServesAnotherService",
      {"other-service"},

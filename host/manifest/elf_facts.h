@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace berth::ctl {
+namespace berth::manifest {
 
 struct ElfFacts {
   uint16_t type = 0;                  // ET_DYN for a shared object
@@ -25,4 +25,4 @@ struct ElfFacts {
 /// about their sizes. Pure; any thread.
 Result<ElfFacts> elf_facts(std::string_view image);
 
-}  // namespace berth::ctl
+}  // namespace berth::manifest

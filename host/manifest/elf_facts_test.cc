@@ -1,4 +1,4 @@
-#include "elf_facts.h"
+#include "manifest/elf_facts.h"
 
 #include <elf.h>
 #include <gmock/gmock.h>
@@ -8,7 +8,7 @@
 #include <iterator>
 #include <random>
 
-namespace berth::ctl {
+namespace berth::manifest {
 namespace {
 
 using ::testing::Contains;
@@ -71,4 +71,4 @@ TEST(ElfFacts, DamagedFilesAreReadSafely) {
 }
 
 }  // namespace
-}  // namespace berth::ctl
+}  // namespace berth::manifest

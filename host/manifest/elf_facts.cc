@@ -1,4 +1,4 @@
-#include "elf_facts.h"
+#include "manifest/elf_facts.h"
 
 #include <elf.h>
 
@@ -8,7 +8,7 @@
 
 #include "manifest/version.h"
 
-namespace berth::ctl {
+namespace berth::manifest {
 namespace {
 
 constexpr std::string_view kGlibc = "GLIBC_";
@@ -158,9 +158,9 @@ class Reader {
 
   void note_version(std::string_view name) {
     if (!name.starts_with(kGlibc)) return;
-    const auto version = manifest::Version::parse(name.substr(kGlibc.size()));
+    const auto version = Version::parse(name.substr(kGlibc.size()));
     if (!version.ok()) return;  // GLIBC_PRIVATE
-    const auto greatest = manifest::Version::parse(facts_.glibc);
+    const auto greatest = Version::parse(facts_.glibc);
     if (!greatest.ok() || version->compare(*greatest) > 0) facts_.glibc = version->text();
   }
 
@@ -173,4 +173,4 @@ class Reader {
 
 Result<ElfFacts> elf_facts(std::string_view image) { return Reader(image).read(); }
 
-}  // namespace berth::ctl
+}  // namespace berth::manifest
