@@ -521,23 +521,23 @@ def elf_files(folder):
 
 
 THIRD_PARTY = {
-    "control": """Source: greeter
+    "control": """Source: NAME
 Section: admin
 Priority: optional
 Maintainer: Somebody <somebody@example.org>
 Build-Depends: debhelper-compat (= 13), dh-sequence-berth, cmake
 Standards-Version: 4.6.2
 
-Package: berth-plugin-greeter
+Package: berth-plugin-NAME
 Architecture: any
 Depends: ${misc:Depends}, ${shlibs:Depends}, ${berth:Depends}
 Recommends: ${berth:Recommends}
 Suggests: ${berth:Suggests}
 Provides: ${berth:Provides}
-Description: greets
- A plugin that nobody of Berth knows.
+Description: a plugin that nobody of Berth knows
+ It was begun with a template.
 """,
-    "changelog": """greeter (1.0) unstable; urgency=medium
+    "changelog": """NAME (1.0) unstable; urgency=medium
 
   * First.
 
@@ -554,26 +554,38 @@ override_dh_auto_test:
 class ThirdPartyTest(unittest.TestCase):
     """A plugin of somebody else, begun with berthctl and packaged with dh_berth, against the installed packages alone."""
 
-    def test_it_is_built_packaged_installed_and_served(self):
-        for program in ("dh", "cmake", "protoc-c"):
+    def is_served(self, type_, lang, name):
+        """The relations of its package."""
+        for program in ("dh", "cmake", {"c": "protoc-c", "cpp": "protoc"}[lang]):
             if shutil.which(program) is None:
                 self.skipTest(program + " is not installed")
         with System() as system:
             system.install(*HOST, "berth-dev")
-            system.run("sh", "-c", "cd /tmp && berthctl plugin new --type service --lang c greeter && mkdir greeter/debian")
-            for name, text in THIRD_PARTY.items():
-                system.run("sh", "-c", 'printf %s "$2" >"/tmp/greeter/debian/$1" && chmod +x /tmp/greeter/debian/rules 2>/dev/null || true',
-                           "sh", name, text)
-            system.run("sh", "-c", "cd /tmp/greeter && dpkg-buildpackage -b -us -uc")
-            package = system.run("sh", "-c", "ls /tmp/berth-plugin-greeter_1.0_*.deb").stdout.strip()
+            system.run("sh", "-c", f"cd /tmp && berthctl plugin new --type {type_} --lang {lang} {name} && mkdir {name}/debian")
+            for file, text in THIRD_PARTY.items():
+                system.run("sh", "-c", f'printf %s "$2" >"/tmp/{name}/debian/$1" && chmod +x /tmp/{name}/debian/rules 2>/dev/null || true',
+                           "sh", file, text.replace("NAME", name))
+            system.run("sh", "-c", f"cd /tmp/{name} && dpkg-buildpackage -b -us -uc")
+            package = system.run("sh", "-c", f"ls /tmp/berth-plugin-{name}_1.0_*.deb").stdout.strip()
             relations_of = system.run("dpkg-deb", "-f", package, "Depends", "Provides").stdout
             self.assertIn(field("berth", "Provides").replace("(=", "(>="), relations_of)
-            self.assertRegex(relations_of, r"Provides: .*berth-[a-z0-9.]*\.greeter \(= ")
+            self.assertRegex(relations_of, rf"Provides: .*berth-[a-z0-9.]*\.{name} \(= ")
             system.run("dpkg", "-i", package)
             system.begin()
-            self.assertEqual(system.plugins()["greeter"], "ok")
-            self.assertIn("greeter", system.run("berthctl", "plugin", "why", "io.containerd.grpc.v1.greeter", "--address", "/run/berth/berth.sock").stdout)
+            self.assertEqual(system.plugins()[name], "ok")
+            uri = {"service": "io.containerd.grpc.v1.", "snapshotter": "io.containerd.snapshotter.v1."}[type_] + name
+            self.assertIn(name, system.run("berthctl", "plugin", "why", uri, "--address", "/run/berth/berth.sock").stdout)
             system.end()
+        return relations_of
+
+    def test_in_c_it_is_built_packaged_installed_and_served(self):
+        self.is_served("service", "c", "greeter")
+
+    def test_in_cpp_it_carries_its_own_messages(self):
+        relations_of = self.is_served("snapshotter", "cpp", "layers")
+        self.assertIn("libprotobuf-lite", relations_of)
+        # The host's library of messages belongs to one version of the host.
+        self.assertNotIn("libberth-api", relations_of)
 
 
 def main():
