@@ -85,7 +85,7 @@ berth_package(dev berth-dev
   DESCRIPTION "What a plugin is built with: the ABI, the C++ facade, the generator of
 services, CMake functions, and dh_berth for packages."
   DEPENDS "libprotobuf-dev, protobuf-compiler"
-  SUGGESTS cmake
+  RECOMMENDS "cmake, pkg-config, libre2-dev, libsqlite3-dev, libssl-dev"
   PROVIDES "dh-sequence-berth"
   SECTION libdevel)
 set(standard "berth ${BERTH_VERSION_RELATION}, berth-shim")
