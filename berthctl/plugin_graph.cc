@@ -72,6 +72,8 @@ std::string_view state_name(pb::State state) {
       return "stopped";
     case pb::STATE_BLOCKED:
       return "blocked";
+    case pb::STATE_UNRESPONSIVE:
+      return "unresponsive";
     default:
       return "unknown";
   }
@@ -79,10 +81,27 @@ std::string_view state_name(pb::State state) {
 
 bool is_in(const pb::Plugin& plugin) {
   return plugin.state() == pb::STATE_READY || plugin.state() == pb::STATE_DISCOVERED ||
-         plugin.state() == pb::STATE_STARTING;
+         plugin.state() == pb::STATE_STARTING || plugin.state() == pb::STATE_UNRESPONSIVE;
 }
 
 std::string uri_of(const pb::Plugin& plugin) { return plugin.type() + "." + plugin.id(); }
+
+std::string_view contact_name(pb::Contact contact) {
+  switch (contact) {
+    case pb::CONTACT_ANSWERS:
+      return "answers";
+    case pb::CONTACT_NOBODY:
+      return "nobody listens";
+    case pb::CONTACT_SILENT:
+      return "silent";
+    case pb::CONTACT_FOREIGN:
+      return "no gRPC";
+    case pb::CONTACT_FORBIDDEN:
+      return "not allowed to ask";
+    default:
+      return "";
+  }
+}
 
 std::string wanted_text(const pb::Requirement& need) {
   std::string text = need.type() + "." + need.id();
@@ -97,10 +116,13 @@ std::string graph_text(const KnownPlugins& known) {
     out += uri_of(plugin);
     if (!plugin.version().empty()) out += " " + plugin.version();
     out += ": " + std::string(state_name(plugin.state()));
+    if (plugin.has_proxy()) out += ", at " + plugin.proxy().address();
     // A blocked one's reason is that of another, which stands there; its own is in its
     // requirements.
     if (!plugin.reason().empty() && plugin.state() != pb::STATE_BLOCKED) {
       out += ": " + plugin.reason();
+    } else if (plugin.has_proxy() && !plugin.proxy().reason().empty()) {
+      out += ", but now " + plugin.proxy().reason();  // files do not make it so
     }
     out += "\n";
     for (const pb::Requirement& need : plugin.requirements()) {
@@ -134,6 +156,11 @@ std::string graph_json(const KnownPlugins& known) {
                         {"file", plugin.file()},
                         {"services", plugin.services()},
                         {"requirements", ordered_json::array()}};
+    if (plugin.has_proxy()) {
+      one["proxy"] = {{"address", plugin.proxy().address()},
+                      {"contact", contact_name(plugin.proxy().contact())},
+                      {"reason", plugin.proxy().reason()}};
+    }
     for (const pb::Requirement& need : plugin.requirements()) {
       one["requirements"].push_back({{"name", need.slot()},
                                      {"type", need.type()},
@@ -161,6 +188,8 @@ std::string graph_dot(const KnownPlugins& known) {
       const bool meant =
           plugin.state() == pb::STATE_DISABLED || plugin.state() == pb::STATE_SKIPPED;
       out += std::string(", color = ") + (meant ? "gray" : "red");
+    } else if (plugin.state() == pb::STATE_UNRESPONSIVE) {
+      out += ", color = orange";
     }
     if (!plugin.reason().empty()) out += ", tooltip = " + dot_text(plugin.reason());
     out += "];\n";

@@ -12,6 +12,8 @@ std::string_view state_name(berth::host::v1::State state);
 /// The plugin runs, or would.
 bool is_in(const berth::host::v1::Plugin& plugin);
 std::string uri_of(const berth::host::v1::Plugin& plugin);
+/// "answers", "nobody listens", … ; empty where nobody asked.
+std::string_view contact_name(berth::host::v1::Contact contact);
 /// "io.containerd.content.v1.* with containerd.services.content.v1.Content >=0.1".
 std::string wanted_text(const berth::host::v1::Requirement& need);
 

@@ -146,6 +146,42 @@ TEST_F(PluginFiles, WhyOneIsNotThereNamesWhoWantsItAndWhatCouldNotBeRead) {
   EXPECT_THAT(text, HasSubstr("  looked at: plugins of " + folder_ + "\n"));
 }
 
+TEST_F(PluginFiles, AProxiedOneIsToldWithItsAddressAndThatNobodyListensThere) {
+  add("store-a");
+  const std::string address = folder_ + "/far.sock";
+  const KnownPlugins plugins =
+      known("[proxy_plugins.far]\ntype = \"snapshot\"\naddress = \"" + address + "\"\n");
+  const std::string line = folder_ + "/config.toml:2";
+  EXPECT_EQ(explanation_text(plugins, explain(plugins, "far")),
+            "io.containerd.snapshotter.v1.far would start\n"
+            "  is of another program, reached at " +
+                address + " (type \"snapshot\", " + line + "); now nobody listens at " + address +
+                ": there is no socket\n"
+                "  what to do: start the program that is to listen there; or correct the address "
+                "at " +
+                line + "\n");
+  EXPECT_THAT(graph_text(plugins),
+              HasSubstr(": would start, at " + address + ", but now nobody listens at "));
+  for (const auto& plugin : nlohmann::json::parse(graph_json(plugins))["plugins"]) {
+    if (plugin["id"] != "far") {
+      EXPECT_FALSE(plugin.contains("proxy")) << plugin;
+      continue;
+    }
+    EXPECT_EQ(plugin["proxy"]["address"], address);
+    EXPECT_EQ(plugin["proxy"]["contact"], "nobody listens");
+  }
+}
+
+TEST_F(PluginFiles, AProxiedOneThatIsDisabledIsNotAsked) {
+  const KnownPlugins plugins = known(
+      "disabled_plugins = [\"io.containerd.snapshotter.v1.far\"]\n"
+      "[proxy_plugins.far]\ntype = \"snapshot\"\naddress = \"/nowhere/far.sock\"\n");
+  const auto all = explain(plugins, "far");
+  EXPECT_EQ(all[0].plugin.state, "disabled");
+  EXPECT_EQ(all[0].proxy->contact(), pb::CONTACT_UNSPECIFIED);
+  EXPECT_THAT(all[0].advice, ElementsAre(HasSubstr("out of disabled_plugins")));
+}
+
 TEST_F(PluginFiles, AServiceStandsForThePluginsThatProvideIt) {
   for (const char* name : {"store-a", "store-b"}) add(name);
   const auto all = explain(known(), "berth.test.v1.Store");
@@ -263,6 +299,87 @@ TEST(Why, TellsWhomARootCauseKeepsOut) {
   const auto all = explain(chain_of_a_daemon(), "content.x");
   EXPECT_EQ(all[0].plugin.reason, "no disk");
   EXPECT_THAT(all[0].needed_by, ElementsAre("metadata.x"));
+}
+
+/// A daemon's plugin that does not answer, and one that is connected to it.
+KnownPlugins unresponsive(const std::string& reason) {
+  KnownPlugins known;
+  known.live = true;
+  pb::Plugin* far = known.list.add_plugins();
+  far->set_type("snapshotter");
+  far->set_id("far");
+  far->set_state(pb::STATE_UNRESPONSIVE);
+  far->set_reason(reason);
+  pb::Plugin* user = known.list.add_plugins();
+  user->set_type("metadata");
+  user->set_id("x");
+  user->set_state(pb::STATE_READY);
+  pb::Requirement* need = user->add_requirements();
+  need->set_slot("snapshotters");
+  need->add_providers("snapshotter.far");
+  need->add_candidates("snapshotter.far");
+  return known;
+}
+
+TEST(Why, SaysOfEachWayNotToAnswerWhatToDo) {
+  KnownPlugins known = unresponsive("the reason");
+  pb::Proxy* proxy = known.list.mutable_plugins(0)->mutable_proxy();
+  proxy->set_address("/run/far.sock");
+  proxy->set_type("snapshot");
+  proxy->set_configured_at("/etc/c.toml:3");
+  proxy->set_pid(12);
+  proxy->set_process_name("snapd");
+  proxy->set_reason("the reason");
+  proxy->set_contact(pb::CONTACT_NOBODY);
+  EXPECT_EQ(
+      explanation_text(known, explain(known, "far")),
+      "snapshotter.far is unresponsive: the reason\n"
+      "  is of another program, reached at /run/far.sock (type \"snapshot\", /etc/c.toml:3)\n"
+      "  what to do: start the program that is to listen there; berthd finds it at the next call, "
+      "without a restart; or correct the address at /etc/c.toml:3 and restart berthd\n"
+      "  used by metadata.x\n");
+  const auto advice = [&](pb::Contact contact) {
+    proxy->set_contact(contact);
+    const auto all = explain(known, "far");
+    EXPECT_TRUE(all[0].in);
+    EXPECT_EQ(all[0].advice.size(), 1U);
+    return all[0].advice.front();
+  };
+  EXPECT_THAT(advice(pb::CONTACT_SILENT), HasSubstr("see what process 12 (snapd) does"));
+  EXPECT_THAT(advice(pb::CONTACT_FOREIGN), HasSubstr("correct the address at /etc/c.toml:3"));
+  EXPECT_THAT(advice(pb::CONTACT_FORBIDDEN), HasSubstr("the socket's owner and mode"));
+
+  proxy->set_contact(pb::CONTACT_ANSWERS);
+  proxy->clear_reason();
+  known.list.mutable_plugins(0)->set_state(pb::STATE_READY);
+  const auto all = explain(known, "far");
+  EXPECT_THAT(all[0].advice, IsEmpty());
+  EXPECT_THAT(explanation_text(known, all),
+              HasSubstr("/etc/c.toml:3); process 12 (snapd) answers there\n"));
+  const auto json = nlohmann::json::parse(explanation_json(known, all));
+  EXPECT_EQ(json["plugins"][0]["proxy"]["contact"], "answers");
+}
+
+TEST(Why, SaysHowAStoppedProcessGoesOn) {
+  KnownPlugins known = unresponsive("its process (pid 7) is stopped");
+  pb::Process* process = known.list.mutable_plugins(0)->mutable_process();
+  process->set_pid(7);
+  process->set_hang_timeout_ns(30'000'000'000);
+  EXPECT_THAT(explain(known, "far")[0].advice, ElementsAre(HasSubstr("gdb -p 7")));
+  process->set_stopped(true);
+  const auto all = explain(known, "far");
+  EXPECT_THAT(all[0].advice,
+              ElementsAre("let it go on, with `kill -CONT 7` or in its debugger; berthd kills it "
+                          "and starts it again once it has not answered for 30 s"));
+  EXPECT_EQ(nlohmann::json::parse(explanation_json(known, all))["plugins"][0]["process"]["stopped"],
+            true);
+}
+
+TEST(Graph, AnUnresponsivePluginIsInAndSaysWhy) {
+  const KnownPlugins known = unresponsive("nobody listens");
+  EXPECT_THAT(graph_text(known), HasSubstr("snapshotter.far: unresponsive: nobody listens\n"));
+  EXPECT_THAT(graph_dot(known), HasSubstr("[label = \"snapshotter.far (unresponsive)\", color = "
+                                          "orange, tooltip = \"nobody listens\"];"));
 }
 
 TEST(Graph, ABlockedPluginDoesNotRepeatAnothersReason) {

@@ -8,6 +8,7 @@
 #include "command.h"
 #include "plugin_graph.h"
 #include "plugin_names.h"
+#include "whereabouts.h"
 
 namespace berth::ctl {
 namespace {
@@ -112,6 +113,7 @@ class Explainer {
     out.plugin = link_to(plugin, {});
     out.in = is_in(plugin);
     if (plugin.has_process()) out.process = plugin.process();
+    if (plugin.has_proxy()) out.proxy = plugin.proxy();
     const std::string uri = uri_of(plugin);
     for (const pb::Requirement& need : plugin.requirements()) {
       for (const std::string& other : need.providers()) {
@@ -126,6 +128,9 @@ class Explainer {
     if (plugin.state() == pb::STATE_STARTING) {
       out.advice.push_back(
           "wait: berthd starts it again by itself; where it keeps ending, the log says how");
+    }
+    for (std::string& line : advice_on_answering(plugin, known_.live)) {
+      out.advice.push_back(std::move(line));
     }
     for (const pb::Plugin& other : known_.list.plugins()) {
       for (const pb::Requirement& need : other.requirements()) {
@@ -198,7 +203,8 @@ std::string described(const Link& link) {
   text += link.state == kAbsent ? " is not there" : " is " + link.state;
   if (link.state == "failed")
     text = link.uri + (link.file.empty() ? "" : " (" + link.file + ")") + " failed";
-  if (link.state == "would start") text = link.uri + " (" + link.file + ") would start";
+  if (link.state == "would start")
+    text = link.uri + (link.file.empty() ? "" : " (" + link.file + ")") + " would start";
   if (!link.reason.empty()) text += ": " + link.reason;
   return text;
 }
@@ -209,32 +215,6 @@ ordered_json json_of(const Link& link) {
           {"state", link.state},
           {"reason", link.reason},
           {"slot", link.slot}};
-}
-
-std::string process_text(const pb::Process& process) {
-  std::string text = "has ";
-  text += process.pid() == 0 ? "no process now" : "process " + std::to_string(process.pid());
-  char figures[96];
-  std::snprintf(figures, sizeof figures, ", %.1f MiB resident, %.2f s of CPU, ",
-                static_cast<double>(process.resident_bytes()) / (1 << 20),
-                static_cast<double>(process.cpu_ns()) / 1e9);
-  text += figures + std::to_string(process.restarts()) + " restarts";
-  if (process.memory_max() != 0) {
-    text += ", a memory_max of " + std::to_string(process.memory_max()) + " bytes seen to by " +
-            process.memory_held_by();
-  }
-  if (!process.last_end().empty()) text += "; the last time " + process.last_end();
-  return text;
-}
-
-ordered_json process_json(const pb::Process& process) {
-  return {{"pid", process.pid()},
-          {"restarts", process.restarts()},
-          {"last_end", process.last_end()},
-          {"resident_bytes", process.resident_bytes()},
-          {"cpu_ns", process.cpu_ns()},
-          {"memory_max", process.memory_max()},
-          {"memory_held_by", process.memory_held_by()}};
 }
 
 struct Options {
@@ -269,6 +249,7 @@ std::string explanation_text(const KnownPlugins& known, const std::vector<Explan
     if (!out.empty()) out += "\n";
     out += described(one.plugin) + "\n";
     if (one.process) out += "  " + process_text(*one.process) + "\n";
+    if (one.proxy) out += "  " + proxy_text(*one.proxy, one.plugin.reason) + "\n";
     for (const auto& chain : one.chains) {
       std::string indent = "  ";
       for (const Link& link : chain) {
@@ -296,6 +277,7 @@ std::string explanation_json(const KnownPlugins& known, const std::vector<Explan
     plugin.erase("slot");
     plugin["in"] = one.in;
     if (one.process) plugin["process"] = process_json(*one.process);
+    if (one.proxy) plugin["proxy"] = proxy_json(*one.proxy);
     plugin["chains"] = ordered_json::array();
     for (const auto& chain : one.chains) {
       ordered_json links = ordered_json::array();
@@ -314,7 +296,8 @@ std::string explanation_json(const KnownPlugins& known, const std::vector<Explan
 void add_why(CLI::App& plugin, Action* action) {
   auto options = std::make_shared<Options>();
   CLI::App* command = plugin.add_subcommand(
-      "why", "say why a plugin is in, out, blocked or waiting, down to the root cause");
+      "why",
+      "say why a plugin is in, out, blocked, waiting or unresponsive, down to the root cause");
   command
       ->add_option("uri", options->name,
                    "the plugin as TYPE.ID, its ID or another end of it, or a service")

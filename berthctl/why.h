@@ -22,6 +22,7 @@ struct Explanation {
   Link plugin;
   bool in = false;
   std::optional<berth::host::v1::Process> process;  // of one that has a process of its own
+  std::optional<berth::host::v1::Proxy> proxy;      // of one of another program
   /// Each a way from the plugin to a root cause, the plugin itself left out. Empty when it is in,
   /// or is its own root cause.
   std::vector<std::vector<Link>> chains;

@@ -1,9 +1,18 @@
 #include "builtin/host_plugins.h"
 
+#include <berth/context.h>
+
+#include <memory>
+
+#include "proxy/contact.h"
+
 namespace berth::builtin {
 namespace {
 
 namespace pb = berth::host::v1;
+
+/// A program that runs answers within microseconds; who asks waits no longer for one that does not.
+constexpr int64_t kPatience = 1'000'000'000;
 
 pb::State state_of(const lifecycle::PluginView& view) {
   switch (view.node.state) {
@@ -68,6 +77,21 @@ void describe(const lifecycle::PluginView& view, const std::map<size_t, std::str
     process->set_cpu_ns(view.process->usage.cpu_nanoseconds);
     process->set_memory_max(view.process->memory_max);
     process->set_memory_held_by(view.process->memory_held_by);
+    process->set_stopped(!view.process->stopped.empty());
+    process->set_unanswered_ns(static_cast<uint64_t>(view.process->unanswered.count()));
+    process->set_hang_timeout_ns(static_cast<uint64_t>(view.process->hang_timeout.count()));
+  }
+  if (view.proxy) {
+    out->mutable_proxy()->set_address(view.proxy->address);
+    out->mutable_proxy()->set_type(view.proxy->type);
+    out->mutable_proxy()->set_configured_at(view.proxy->file + ":" +
+                                            std::to_string(view.proxy->line));
+  }
+  if (view.process && out->state() == pb::STATE_READY) {
+    if (const std::string silence = view.process->silence(); !silence.empty()) {
+      out->set_state(pb::STATE_UNRESPONSIVE);
+      out->set_reason(silence);
+    }
   }
   if (view.target == nullptr) return;
   uint64_t calls = 0;
@@ -80,6 +104,44 @@ void describe(const lifecycle::PluginView& view, const std::map<size_t, std::str
   out->set_calls(calls);
   out->set_errors(errors);
   out->set_calls_in_progress(view.target->in_flight());
+}
+
+pb::Contact wire(proxy::Contact contact) {
+  switch (contact) {
+    case proxy::Contact::kAnswers:
+      return pb::CONTACT_ANSWERS;
+    case proxy::Contact::kNobody:
+      return pb::CONTACT_NOBODY;
+    case proxy::Contact::kSilent:
+      return pb::CONTACT_SILENT;
+    case proxy::Contact::kForeign:
+      return pb::CONTACT_FOREIGN;
+    case proxy::Contact::kForbidden:
+      return pb::CONTACT_FORBIDDEN;
+  }
+  return pb::CONTACT_UNSPECIFIED;
+}
+
+/// Asks the programs of all proxied plugins that are wanted, at once.
+void contact_proxies(pb::ListResponse* response) {
+  std::vector<std::pair<pb::Plugin*, std::unique_ptr<proxy::Greeting>>> asked;
+  for (pb::Plugin& plugin : *response->mutable_plugins()) {
+    const bool wanted = plugin.state() == pb::STATE_READY || plugin.state() == pb::STATE_DISCOVERED;
+    if (!plugin.has_proxy() || !wanted) continue;
+    asked.emplace_back(&plugin, std::make_unique<proxy::Greeting>(plugin.proxy().address()));
+  }
+  const int64_t deadline = monotonic_now() + kPatience;
+  for (const auto& [plugin, greeting] : asked) {
+    const proxy::Contacted found = greeting->answer(deadline);
+    pb::Proxy* out = plugin->mutable_proxy();
+    out->set_contact(wire(found.contact));
+    out->set_pid(found.pid);
+    out->set_process_name(found.process_name);
+    out->set_reason(found.reason);
+    if (found.contact == proxy::Contact::kAnswers || plugin->state() != pb::STATE_READY) continue;
+    plugin->set_state(pb::STATE_UNRESPONSIVE);
+    plugin->set_reason(found.reason);
+  }
 }
 
 }  // namespace
@@ -98,6 +160,7 @@ Status HostPluginsService::List(Context&, const pb::ListRequest& request,
       describe(view, uris, response->add_plugins());
     }
   }
+  contact_proxies(response);
   return {};
 }
 

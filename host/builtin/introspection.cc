@@ -40,9 +40,12 @@ void describe(const lifecycle::PluginView& view, pb::Plugin* out) {
   for (const std::string& capability : view.node.plugin.capabilities)
     out->add_capabilities(capability);
   if (view.node.state == graph::State::kOk) {
-    if (view.target == nullptr || view.target->is_ready()) return;
-    // It began well, and can serve no more: its process has ended, for example.
-    const Status status = view.target->availability();
+    // It began well, and can serve no more: its process has ended, for example, or is stopped.
+    const std::string silence = view.process ? view.process->silence() : std::string();
+    const bool ready = view.target == nullptr || view.target->is_ready();
+    if (ready && silence.empty()) return;
+    const Status status = ready ? unavailable("plugin " + view.node.uri() + ": " + silence)
+                                : view.target->availability();
     out->mutable_init_err()->set_code(static_cast<int32_t>(status.code()));
     out->mutable_init_err()->set_message(status.message());
     return;

@@ -160,13 +160,17 @@ Result<abi::Placed*> PluginSet::place(size_t index) {
   return plugin;
 }
 
+const Builtin* PluginSet::builtin_of(const graph::Node& node) const {
+  const auto found = std::find_if(builtins_.begin(), builtins_.end(), [&](const Builtin& one) {
+    return node.file.empty() && one.plugin.uri() == node.uri();
+  });
+  return found == builtins_.end() ? nullptr : &*found;
+}
+
 Status PluginSet::start_node(size_t index) {
   const graph::Node node = graph_.nodes[index];
   const std::string uri = node.uri();
-  const auto builtin = std::find_if(builtins_.begin(), builtins_.end(), [&](const Builtin& one) {
-    return node.file.empty() && one.plugin.uri() == node.uri();
-  });
-  if (builtin != builtins_.end()) {
+  if (const Builtin* const builtin = builtin_of(node); builtin != nullptr) {
     const std::lock_guard lock(mutex_);
     running_[index].target = builtin->target;
     return {};
@@ -277,6 +281,7 @@ std::vector<PluginView> PluginSet::views() const {
     view.config_json = running_[i].config_json;
     view.start_nanoseconds = running_[i].start_nanoseconds;
     if (running_[i].process != nullptr) view.process = running_[i].process->facts();
+    if (const Builtin* builtin = builtin_of(view.node)) view.proxy = builtin->proxy;
     views.push_back(std::move(view));
   }
   return views;

@@ -16,11 +16,13 @@
 
 namespace berth::lifecycle {
 
-/// A service of the host itself, with a place in the graph like any plugin's.
+/// A service of the host itself, or of another program, with a place in the graph like any
+/// plugin's.
 struct Builtin {
   manifest::Plugin plugin;
   bus::Target* target;
-  bool replaces = false;  // an installed plugin with the same URI is left out
+  bool replaces = false;                     // an installed plugin with the same URI is left out
+  std::optional<config::ProxyPlugin> proxy;  // of another program
 };
 
 /// What is known of one plugin, for introspection.
@@ -35,6 +37,7 @@ struct PluginView {
   std::string config_json;
   int64_t start_nanoseconds = 0;
   std::optional<process::ProcessFacts> process;  // of one that runs in a process of its own
+  std::optional<config::ProxyPlugin> proxy;      // of one of another program
 };
 
 /// Set up on one thread; the views may be taken from any.
@@ -77,6 +80,8 @@ class PluginSet {
     int64_t start_nanoseconds = 0;
   };
 
+  /// nullptr for a plugin that has a file.
+  const Builtin* builtin_of(const graph::Node& node) const;
   Status start_node(size_t index);
   /// Its first start failed, and is tried again: until then it takes no calls.
   void late(size_t index, std::string_view where, const Status& why, abi::Placed* instance);

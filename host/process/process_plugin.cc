@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "ops/logging.h"
+#include "ops/stopped.h"
 
 namespace berth::process {
 namespace {
@@ -30,6 +31,18 @@ std::string in_seconds(nanoseconds time) {
 }
 
 }  // namespace
+
+std::string ProcessFacts::silence() const {
+  const bool missed = unanswered >= hang_timeout / kPings;
+  if (pid == 0 || (stopped.empty() && !missed)) return {};
+  std::string text = "its process (pid " + std::to_string(pid) + ") " + stopped;
+  if (missed) {
+    text += stopped.empty() ? "" : " and ";
+    text += fmt::format("has not answered for {:.1f} s",
+                        std::chrono::duration<double>(unanswered).count());
+  }
+  return text;
+}
 
 Result<std::string> program_beside_this() {
   std::error_code error;
@@ -331,7 +344,7 @@ Status ProcessPlugin::take_control(Life* life, link::Frame frame) {
     }
     case link::FrameType::kPong: {
       const std::lock_guard lock(mutex_);
-      life->answered = true;
+      life->asked = 0;
       return {};
     }
     default:
@@ -492,7 +505,8 @@ void ProcessPlugin::watch(const std::shared_ptr<Life>& life) {
     bool answered = false;
     {
       const std::lock_guard lock(mutex_);
-      answered = std::exchange(life->answered, false);
+      answered = life->asked == 0;
+      if (answered) life->asked = monotonic_now();
     }
     unanswered = answered ? 0 : unanswered + 1;
     if (unanswered >= kPings) {
@@ -538,11 +552,14 @@ ProcessFacts ProcessPlugin::facts() const {
   facts.restarts = restarts_;
   facts.last_end = last_end_;
   facts.stopping = stop_asked_;
+  facts.hang_timeout = options_.hang_timeout;
   facts.memory_max = options_.memory_max;
   facts.memory_held_by = memory_held_by_;
   if (life_ != nullptr) {
     facts.pid = life_->child.pid();
     facts.usage = life_->child.usage();
+    facts.stopped = ops::why_stopped(facts.pid);
+    if (life_->asked != 0) facts.unanswered = nanoseconds(monotonic_now() - life_->asked);
   }
   facts.usage.cpu_nanoseconds += buried_cpu_;
   return facts;

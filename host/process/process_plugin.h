@@ -43,8 +43,15 @@ struct ProcessFacts {
   std::string last_end;  // why it ended last; empty when it never did
   bool stopping = false;
   uint64_t memory_max = 0;
-  std::string memory_held_by;  // who sees to memory_max, in words; empty without one
-  Usage usage;                 // CPU time includes that of its predecessors
+  std::string memory_held_by;             // who sees to memory_max, in words; empty without one
+  Usage usage;                            // CPU time includes that of its predecessors
+  std::string stopped;                    // as ops::why_stopped() has it
+  std::chrono::nanoseconds unanswered{};  // for which a ping has gone without an answer
+  std::chrono::nanoseconds hang_timeout{};
+
+  /// Why it would not answer a call now, in words: it is stopped, or has missed a ping, of which
+  /// one is sent per sixth of hang_timeout. Empty when nothing is known against it.
+  std::string silence() const;
 };
 
 /// berth-plugin-run, which is installed beside the program that runs here.
@@ -83,7 +90,7 @@ class ProcessPlugin final : public abi::Placed {
     bool down = false;      // the link is
     std::string verdict;    // why it was killed; empty when it was not
     std::string ended;      // what became of it, once the link is down
-    bool answered = true;   // the last ping
+    int64_t asked = 0;      // when the first ping was sent that has no answer yet; 0: all have
     bool expected = false;  // to end
   };
 

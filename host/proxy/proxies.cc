@@ -39,6 +39,7 @@ Result<lifecycle::Builtin> make_proxy(const config::ProxyPlugin& proxy,
   }
   lifecycle::Builtin made;
   made.replaces = true;
+  made.proxy = proxy;
   made.plugin.type = kind->type;
   made.plugin.id = proxy.id;
   made.plugin.version = *manifest::Version::parse(version);

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "bus/host_table.h"
+#include "proxy/contact.h"
 
 namespace berth::proxy {
 namespace {
@@ -270,9 +271,7 @@ class RemoteService {
 
 Result<bus::Target*> serve_remote(const std::string& type, const std::string& id, Remote remote,
                                   const std::vector<std::string>& services) {
-  constexpr std::string_view kUnix = "unix://";
-  const std::string path =
-      remote.address.starts_with(kUnix) ? remote.address.substr(kUnix.size()) : remote.address;
+  const std::string path = path_of(remote.address);
   if (!path.starts_with('/')) {
     return invalid_argument("connect the proxied plugin " + remote.uri + " to \"" + remote.address +
                             "\": only absolute paths of unix sockets are offered");

@@ -1,5 +1,5 @@
-// berthd with a plugin in a process of its own: what the daemon tells of that process is what the
-// kernel tells of it, and what the daemon is told reaches it.
+// berthd with a plugin in a process of its own, or of another program: what the daemon tells of
+// that process is what the kernel tells of it, and what the daemon is told reaches it.
 #include <arpa/inet.h>
 #include <berth/fd.h>
 #include <gmock/gmock.h>
@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "berth/host/v1/host.pb.h"
+#include "containerd/services/introspection/v1/introspection.pb.h"
 #include "daemon_process.h"
 #include "rpc_client.h"
 
@@ -24,6 +25,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Not;
 
 constexpr const char* kUri = "berth.test.v1.sick";
@@ -246,6 +248,92 @@ TEST(DaemonPlacementTest, ARequiredOneMustStartAtOnce) {
     EXPECT_EQ(ending.exit_code, 1);
     EXPECT_THAT(daemon.log(), HasSubstr("berth.test.v1.sick does not run: the init went wrong"));
   }
+}
+
+/// What `berthctl plugin why` says of it.
+std::string why(const DaemonProcess& daemon, const std::string& name) {
+  const TemporaryFolder folder("why");
+  Process process({BERTHCTL, "plugin", "why", name, "--address", daemon.address()},
+                  folder.path() + "/said");
+  EXPECT_EQ(process.wait(20000).exit_code, 0) << process.output();
+  return process.output();
+}
+
+/// What containerd's clients are told: the plugin's error, empty where there is none.
+std::string error_of(DaemonProcess& daemon, const std::string& id) {
+  namespace pb = containerd::services::introspection::v1;
+  pb::PluginsRequest request;
+  request.add_filters("id==" + id);
+  pb::PluginsResponse response;
+  const Status status =
+      RpcClient(daemon.address())
+          .unary("/containerd.services.introspection.v1.Introspection/Plugins", request, &response);
+  EXPECT_TRUE(status.ok()) << status.to_string();
+  return response.plugins_size() == 1 ? response.plugins(0).init_err().message() : "not there";
+}
+
+/// Waits until the kernel has stopped it.
+void stop_process(pid_t pid) {
+  ASSERT_EQ(::kill(pid, SIGSTOP), 0);
+  ASSERT_TRUE(eventually([&] {
+    std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+    std::string line;
+    std::getline(stat, line);
+    return line.find(") T ") != std::string::npos;
+  }));
+}
+
+TEST(DaemonPlacementTest, AStoppedProcessIsUnresponsiveAtOnceAndReadyWhenItGoesOn) {
+  DaemonProcess daemon(SICK_FOLDER, {}, sick_config(""));
+  ASSERT_TRUE(daemon.wait_until_serving()) << daemon.log();
+  EXPECT_THAT(why(daemon, "sick"), HasSubstr("is ready\n"));
+  EXPECT_THAT(error_of(daemon, "sick"), IsEmpty());
+  const pid_t pid = told_of(daemon).process().pid();
+  stop_process(pid);
+  const std::string said = why(daemon, "sick");
+  const std::string number = std::to_string(pid);
+  EXPECT_THAT(said, AllOf(HasSubstr(" is unresponsive: its process (pid " + number +
+                                    ") is stopped by a signal (SIGSTOP, say)"),
+                          HasSubstr("what to do: let it go on, with `kill -CONT " + number + "`"),
+                          HasSubstr("once it has not answered for 30 s\n")));
+  EXPECT_THAT(error_of(daemon, "sick"), HasSubstr("is stopped by a signal"));
+  ::kill(pid, SIGCONT);
+  EXPECT_TRUE(eventually([&] { return told_of(daemon).state() == host::v1::STATE_READY; }));
+  EXPECT_EQ(told_of(daemon).process().pid(), pid);
+}
+
+TEST(DaemonPlacementTest, WhoListensAtTheAddressOfAProxiedPluginIsTold) {
+  const TemporaryFolder folder("proxied");
+  const std::string address = folder.path() + "/near.sock";
+  DaemonProcess daemon(
+      SICK_FOLDER, {},
+      "[proxy_plugins.near]\ntype = \"snapshot\"\naddress = \"unix://" + address + "\"\n");
+  ASSERT_TRUE(daemon.wait_until_serving()) << daemon.log();
+  const std::string where = "is of another program, reached at unix://" + address +
+                            " (type \"snapshot\", " + daemon.folder() + "/config.toml:2)";
+  EXPECT_THAT(why(daemon, "near"),
+              AllOf(HasSubstr(" is unresponsive: nobody listens at unix://" + address +
+                              ": there is no socket\n"),
+                    HasSubstr(where + "\n"),
+                    HasSubstr("what to do: start the program that is to listen there; berthd finds "
+                              "it at the next call")));
+  {
+    Process program(
+        {PLUGIN_RUN, "--listen", address, "--root", folder.path() + "/root", SNAPSHOTTER},
+        folder.path() + "/log");
+    const std::string it = "process " + std::to_string(program.pid()) + " (berth-plugin-run)";
+    EXPECT_TRUE(eventually([&] {
+      return why(daemon, "near").find("io.containerd.snapshotter.v1.near is ready\n") == 0;
+    })) << program.output();
+    EXPECT_THAT(why(daemon, "near"), AllOf(HasSubstr(where + "; " + it + " answers there\n"),
+                                           Not(HasSubstr("what to do"))));
+    stop_process(program.pid());
+    EXPECT_THAT(why(daemon, "near"),
+                AllOf(HasSubstr(" is unresponsive: " + it + ", which listens at unix://" + address +
+                                ", is stopped by a signal (SIGSTOP, say)\n"),
+                      HasSubstr("what to do: see what " + it + " does: let it go on")));
+  }
+  EXPECT_THAT(why(daemon, "near"), HasSubstr(", though a file is there: its program has ended\n"));
 }
 
 }  // namespace

@@ -7,7 +7,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -22,6 +25,7 @@ namespace {
 using std::chrono::milliseconds;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Not;
 using Outcome = abi::Placed::Outcome;
 
@@ -302,6 +306,44 @@ TEST_F(ProcessPluginTest, AStoppedProcessIsKilledToo) {
   start();
   ::kill(plugin_->facts().pid, SIGSTOP);
   EXPECT_TRUE(back(1));
+}
+
+TEST_F(ProcessPluginTest, AStoppedProcessIsToldAsStoppedBeforeItHasMissedAPing) {
+  options_.hang_timeout = std::chrono::seconds(60);
+  start();
+  const pid_t pid = plugin_->facts().pid;
+  const std::string its = "its process (pid " + std::to_string(pid) + ") ";
+  EXPECT_THAT(plugin_->facts().silence(), IsEmpty());
+  ::kill(pid, SIGSTOP);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WSTOPPED | WNOWAIT), 0);
+  EXPECT_EQ(plugin_->facts().silence(), its + "is stopped by a signal (SIGSTOP, say)");
+  ::kill(pid, SIGCONT);
+  EXPECT_TRUE(eventually([&] { return plugin_->facts().silence().empty(); }));
+  ASSERT_EQ(::ptrace(PTRACE_SEIZE, pid, nullptr, nullptr), 0) << std::strerror(errno);
+  ASSERT_EQ(::ptrace(PTRACE_INTERRUPT, pid, nullptr, nullptr), 0);
+  EXPECT_TRUE(eventually([&] {
+    return plugin_->facts().silence() == its + "is stopped by a debugger";
+  })) << plugin_->facts().silence();
+  ASSERT_EQ(::waitpid(pid, nullptr, __WALL), pid);
+  ::ptrace(PTRACE_DETACH, pid, nullptr, nullptr);
+  EXPECT_EQ(call("Pid").bytes, std::to_string(pid));
+}
+
+TEST_F(ProcessPluginTest, OneThatHasMissedAPingIsToldSoUntilItAnswers) {
+  options_.hang_timeout = std::chrono::seconds(6);  // a ping each second
+  start();
+  const auto told = [&] { return plugin_->facts().silence(); };
+  EXPECT_TRUE(eventually([&] { return plugin_->facts().unanswered.count() == 0; }));
+  const pid_t pid = plugin_->facts().pid;
+  ::kill(pid, SIGSTOP);
+  EXPECT_TRUE(
+      eventually([&] { return told().find("has not answered for ") != std::string::npos; }));
+  EXPECT_GE(plugin_->facts().unanswered, std::chrono::seconds(1));
+  EXPECT_LT(plugin_->facts().unanswered, std::chrono::seconds(6));
+  ::kill(pid, SIGCONT);
+  EXPECT_TRUE(eventually([&] { return told().empty(); })) << told();
+  EXPECT_EQ(plugin_->facts().pid, pid) << "it was killed, and has not answered";
 }
 
 TEST_F(ProcessPluginTest, MemoryHasALimitThatIsMeasuredWhereTheKernelCannotHoldIt) {
