@@ -24,11 +24,13 @@ std::string_view cardinality(const pb::Requirement& need) {
   return need.optional() ? "optional" : "one";
 }
 
+/// In quotes, where dot reads escapes and XML's entities.
 std::string dot_text(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') out += '\\';
     out += c == '\n' ? ' ' : c;
+    if (c == '&') out += "amp;";
   }
   return out + "\"";
 }

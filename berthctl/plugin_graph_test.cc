@@ -6,9 +6,12 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "why.h"
 
@@ -380,6 +383,81 @@ TEST(Graph, AnUnresponsivePluginIsInAndSaysWhy) {
   EXPECT_THAT(graph_text(known), HasSubstr("snapshotter.far: unresponsive: nobody listens\n"));
   EXPECT_THAT(graph_dot(known), HasSubstr("[label = \"snapshotter.far (unresponsive)\", color = "
                                           "orange, tooltip = \"nobody listens\"];"));
+}
+
+/// What dot makes of it, in one of its formats; nothing where it complains.
+std::string read_by_dot(const std::string& graph, const std::string& format) {
+  std::string folder = fs::temp_directory_path().string() + "/berth-dot.XXXXXX";
+  EXPECT_NE(::mkdtemp(folder.data()), nullptr);
+  std::ofstream(folder + "/graph") << graph;
+  const std::string command =
+      "dot -T" + format + " " + folder + "/graph >" + folder + "/out 2>" + folder + "/errors";
+  const auto text_of = [&](const char* name) {
+    std::ostringstream text;
+    text << std::ifstream(folder + name).rdbuf();
+    return text.str();
+  };
+  EXPECT_EQ(std::system(command.c_str()), 0) << graph;
+  EXPECT_EQ(text_of("/errors"), "") << graph;
+  const std::string out = text_of("/out");
+  fs::remove_all(folder);
+  return out;
+}
+
+/// The text that is drawn for a node or an edge.
+std::string drawn(const nlohmann::json& object) {
+  std::string text;
+  for (const auto& step : object.at("_ldraw_")) {
+    if (step["op"] == "T") text += step["text"].get<std::string>();
+  }
+  return text;
+}
+
+TEST(Graph, IsReadByDotAsItIsMeant) {
+  if (std::system("command -v dot >/dev/null") != 0) GTEST_SKIP() << "no dot here (graphviz)";
+  KnownPlugins known = unresponsive("\"/run/a\\bc\\\": no &lt;socket&gt;\nat all, <b>ü</b>\\");
+  pb::Requirement* need = known.list.mutable_plugins(1)->add_requirements();
+  need->set_slot("images");
+  need->set_type("content");
+  need->set_id("*");
+  need->set_service("berth.test.v1.Store");
+  need->set_version(">=0.1");
+  need->set_unmet(true);
+  const std::string wanted = "content.* with berth.test.v1.Store >=0.1";
+
+  const std::string graph = graph_dot(known);
+  const auto json = nlohmann::json::parse(read_by_dot(graph, "json"));
+  std::vector<std::string> names;
+  std::map<std::string, std::string> labels;
+  for (const auto& node : json.at("objects")) {
+    names.push_back(node["name"]);
+    labels[names.back()] = drawn(node);
+  }
+  EXPECT_EQ(labels, (std::map<std::string, std::string>{
+                        {"snapshotter.far", "snapshotter.far (unresponsive)"},
+                        {"metadata.x", "metadata.x (ready)"},
+                        {wanted, wanted}}));
+  std::vector<std::string> edges;
+  for (const auto& edge : json.at("edges")) {
+    edges.push_back(names.at(edge["tail"]) + " -> " + names.at(edge["head"]) + ": " + drawn(edge) +
+                    ", " + edge.value("color", "black"));
+  }
+  EXPECT_THAT(edges,
+              ::testing::UnorderedElementsAre("metadata.x -> snapshotter.far: snapshotters, black",
+                                              "metadata.x -> " + wanted + ": images, red"));
+  // As XML has it.
+  EXPECT_THAT(read_by_dot(graph, "svg"),
+              HasSubstr("xlink:title=\"&quot;/run/a\\bc\\&quot;: no &amp;lt;socket&amp;gt; at "
+                        "all, &lt;b&gt;ü&lt;/b&gt;\\\""));
+}
+
+TEST_F(PluginFiles, AreReadByDotWhereNothingMeetsOne) {
+  if (std::system("command -v dot >/dev/null") != 0) GTEST_SKIP() << "no dot here (graphviz)";
+  for (const char* name : {"store-a", "undecided", "lonely", "circle-a", "circle-b"}) add(name);
+  const KnownPlugins plugins = known();
+  size_t nodes = static_cast<size_t>(plugins.list.plugins_size());
+  const auto json = nlohmann::json::parse(read_by_dot(graph_dot(plugins), "json"));
+  EXPECT_EQ(json["objects"].size(), nodes + 1) << "and one for what nobody has";
 }
 
 TEST(Graph, ABlockedPluginDoesNotRepeatAnothersReason) {
