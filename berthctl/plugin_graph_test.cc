@@ -20,6 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 namespace pb = berth::host::v1;
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -348,7 +349,13 @@ TEST(Why, SaysOfEachWayNotToAnswerWhatToDo) {
     EXPECT_EQ(all[0].advice.size(), 1U);
     return all[0].advice.front();
   };
-  EXPECT_THAT(advice(pb::CONTACT_SILENT), HasSubstr("see what process 12 (snapd) does"));
+  EXPECT_THAT(advice(pb::CONTACT_SILENT),
+              AllOf(HasSubstr("see what process 12 (snapd) does, and restart it if it hangs"),
+                    HasSubstr("correct the address at /etc/c.toml:3")));
+  proxy->set_stopped(true);
+  EXPECT_THAT(advice(pb::CONTACT_SILENT),
+              "let it go on, with `kill -CONT 12` or in its debugger; berthd finds it at the next "
+              "call, without a restart");
   EXPECT_THAT(advice(pb::CONTACT_FOREIGN), HasSubstr("correct the address at /etc/c.toml:3"));
   EXPECT_THAT(advice(pb::CONTACT_FORBIDDEN), HasSubstr("the socket's owner and mode"));
 

@@ -44,8 +44,12 @@ std::string advice_on(const pb::Proxy& proxy, bool live) {
     case pb::CONTACT_NOBODY:
       return "start the program that is to listen there" + later + "; or " + correct;
     case pb::CONTACT_SILENT:
-      return "see what " + listener(proxy) +
-             " does: let it go on if it is stopped (`kill -CONT`), restart it if it hangs" + later;
+      if (proxy.stopped()) {
+        return "let it go on, with `kill -CONT " + std::to_string(proxy.pid()) +
+               "` or in its debugger" + later;
+      }
+      return "see what " + listener(proxy) + " does, and restart it if it hangs" + later + "; or " +
+             correct + ", if another socket was meant";
     case pb::CONTACT_FOREIGN:
       return correct + ", if another program was meant; or see what the log of this one says";
     case pb::CONTACT_FORBIDDEN:
@@ -101,7 +105,8 @@ ordered_json proxy_json(const pb::Proxy& proxy) {
           {"contact", contact_name(proxy.contact())},
           {"pid", proxy.pid()},
           {"process_name", proxy.process_name()},
-          {"reason", proxy.reason()}};
+          {"reason", proxy.reason()},
+          {"stopped", proxy.stopped()}};
 }
 
 std::vector<std::string> advice_on_answering(const pb::Plugin& plugin, bool live) {

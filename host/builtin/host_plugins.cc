@@ -138,6 +138,7 @@ void contact_proxies(pb::ListResponse* response) {
     out->set_pid(found.pid);
     out->set_process_name(found.process_name);
     out->set_reason(found.reason);
+    out->set_stopped(found.stopped);
     if (found.contact == proxy::Contact::kAnswers || plugin->state() != pb::STATE_READY) continue;
     plugin->set_state(pb::STATE_UNRESPONSIVE);
     plugin->set_reason(found.reason);

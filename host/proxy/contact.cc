@@ -76,8 +76,12 @@ Greeting::Greeting(std::string address) : address_(std::move(address)) {
     if (why == ENOENT || why == ENOTDIR) {
       known_ = failed(Contact::kNobody, "nobody listens at " + address_ + ": there is no socket");
     } else if (why == ECONNREFUSED) {
-      known_ = failed(Contact::kNobody, "nobody listens at " + address_ +
-                                            ", though a file is there: its program has ended");
+      std::error_code error;
+      known_ = failed(Contact::kNobody,
+                      "nobody listens at " + address_ +
+                          (std::filesystem::is_socket(path, error)
+                               ? ": there is a socket, but the program that made it has ended"
+                               : ": it is no socket"));
     } else if (why == EAGAIN) {
       known_ = failed(Contact::kSilent, "what listens at " + address_ +
                                             " takes no connections: as many as may wait do wait");
@@ -111,8 +115,9 @@ Contacted Greeting::answer(int64_t deadline) {
     if (ready < 0 && errno == EINTR) continue;
     if (ready == 0) {
       const std::string stopped = known_.pid == 0 ? std::string() : ops::why_stopped(known_.pid);
+      known_.stopped = !stopped.empty();
       return failed(Contact::kSilent,
-                    listener() + " " + (stopped.empty() ? "does not answer" : stopped));
+                    listener() + " " + (known_.stopped ? stopped : "does not answer as gRPC does"));
     }
     const ssize_t got = ::recv(socket_.get(), header.data() + have, header.size() - have, 0);
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;

@@ -15,6 +15,7 @@ struct Contacted {
   pid_t pid = 0;             // of the process that listens; 0 where the kernel does not know it
   std::string process_name;  // and its name
   std::string reason;        // why it does not answer, one line; empty when it does
+  bool stopped = false;      // it does not, since its process is stopped
 };
 
 /// The path of a unix socket, of an address with or without "unix://".

@@ -106,7 +106,14 @@ TEST_F(Address, WithASocketThatAProgramHasLeftBehindHasNobody) {
   ASSERT_TRUE(std::filesystem::exists(path()));
   const Contacted found = ask();
   EXPECT_EQ(found.contact, Contact::kNobody);
-  EXPECT_THAT(found.reason, HasSubstr("though a file is there"));
+  EXPECT_THAT(found.reason, HasSubstr("the program that made it has ended"));
+}
+
+TEST_F(Address, OfAFileHasNobody) {
+  std::ofstream(path()) << "not a socket";
+  const Contacted found = ask();
+  EXPECT_EQ(found.contact, Contact::kNobody);
+  EXPECT_THAT(found.reason, HasSubstr("it is no socket"));
 }
 
 TEST_F(Address, WhereNobodyAcceptsIsSilentInTime) {
@@ -116,8 +123,9 @@ TEST_F(Address, WhereNobodyAcceptsIsSilentInTime) {
   EXPECT_GE(monotonic_now() - began, kSecond / 5);
   EXPECT_EQ(found.contact, Contact::kSilent);
   EXPECT_EQ(found.pid, ::getpid());
-  EXPECT_EQ(found.reason,
-            pid_text() + "contact_test), which listens at " + path() + ", does not answer");
+  EXPECT_FALSE(found.stopped);
+  EXPECT_EQ(found.reason, pid_text() + "contact_test), which listens at " + path() +
+                              ", does not answer as gRPC does");
 }
 
 TEST_F(Address, WhereTooManyWaitIsSilent) {
@@ -150,6 +158,7 @@ TEST_F(Address, OfAStoppedProcessSaysSo) {
   const Contacted found = ask(kSecond / 5);
   EXPECT_EQ(found.contact, Contact::kSilent);
   EXPECT_EQ(found.pid, child);
+  EXPECT_TRUE(found.stopped);
   EXPECT_EQ(found.reason, "process " + std::to_string(child) +
                               " (contact_test), which listens at " + path() +
                               ", is stopped by a signal (SIGSTOP, say)");

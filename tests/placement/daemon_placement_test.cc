@@ -331,9 +331,11 @@ TEST(DaemonPlacementTest, WhoListensAtTheAddressOfAProxiedPluginIsTold) {
     EXPECT_THAT(why(daemon, "near"),
                 AllOf(HasSubstr(" is unresponsive: " + it + ", which listens at unix://" + address +
                                 ", is stopped by a signal (SIGSTOP, say)\n"),
-                      HasSubstr("what to do: see what " + it + " does: let it go on")));
+                      HasSubstr("what to do: let it go on, with `kill -CONT " +
+                                std::to_string(program.pid()) + "`")));
   }
-  EXPECT_THAT(why(daemon, "near"), HasSubstr(", though a file is there: its program has ended\n"));
+  EXPECT_THAT(why(daemon, "near"),
+              HasSubstr(": there is a socket, but the program that made it has ended\n"));
 }
 
 }  // namespace
