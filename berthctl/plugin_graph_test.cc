@@ -87,7 +87,11 @@ TEST_F(PluginFiles, WhyOneIsIn) {
   EXPECT_TRUE(all[0].in);
   EXPECT_THAT(all[0].needed_by, ElementsAre("io.containerd.grpc.v1.undecided"));
   EXPECT_THAT(all[0].advice, IsEmpty());
-  EXPECT_THAT(explain(known(), "io.containerd.grpc.v1.undecided")[0].bound_to,
+  const KnownPlugins plugins = known();
+  const auto user = explain(plugins, "io.containerd.grpc.v1.undecided");
+  EXPECT_THAT(explanation_text(plugins, user),
+              HasSubstr("  uses store: io.containerd.content.v1.store-a\n"));
+  EXPECT_THAT(nlohmann::json::parse(explanation_json(plugins, user))["plugins"][0]["uses"],
               ElementsAre("store: io.containerd.content.v1.store-a"));
 }
 
@@ -383,6 +387,18 @@ TEST(Why, SaysHowAStoppedProcessGoesOn) {
                           "and starts it again once it has not answered for 30 s"));
   EXPECT_EQ(nlohmann::json::parse(explanation_json(known, all))["plugins"][0]["process"]["stopped"],
             true);
+}
+
+TEST(Why, NamesTheUsedOnesThatDoNotServeNow) {
+  KnownPlugins known = unresponsive("nobody listens");
+  const auto text = [&] { return explanation_text(known, explain(known, "metadata.x")); };
+  EXPECT_EQ(text(),
+            "metadata.x is ready\n"
+            "  uses snapshotters: snapshotter.far, which is unresponsive\n");
+  known.list.mutable_plugins(0)->set_state(pb::STATE_STARTING);
+  EXPECT_THAT(text(), HasSubstr("snapshotter.far, which is starting\n"));
+  known.list.mutable_plugins(0)->set_state(pb::STATE_READY);
+  EXPECT_THAT(text(), HasSubstr("snapshotter.far\n"));
 }
 
 TEST(Graph, AnUnresponsivePluginIsInAndSaysWhy) {

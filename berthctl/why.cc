@@ -117,7 +117,10 @@ class Explainer {
     const std::string uri = uri_of(plugin);
     for (const pb::Requirement& need : plugin.requirements()) {
       for (const std::string& other : need.providers()) {
-        out.bound_to.push_back(need.slot() + ": " + other);
+        const auto found = by_uri_.find(other);
+        const auto state =
+            found == by_uri_.end() ? std::string_view() : state_name(found->second->state());
+        out.bound_to.push_back({other, {}, std::string(state), {}, need.slot()});
       }
     }
     if (plugin.state() == pb::STATE_BLOCKED || plugin.state() == pb::STATE_FAILED) {
@@ -258,7 +261,14 @@ std::string explanation_text(const KnownPlugins& known, const std::vector<Explan
       }
     }
     for (const std::string& line : one.advice) out += "  what to do: " + line + "\n";
-    for (const std::string& line : one.bound_to) out += "  uses " + line + "\n";
+    for (const Link& used : one.bound_to) {
+      out += "  uses " + used.slot + ": " + used.uri;
+      // What is out is told as what it needs, above. These are in, and do not serve now.
+      if (used.state == "unresponsive" || used.state == "starting") {
+        out += ", which is " + used.state;
+      }
+      out += "\n";
+    }
     for (const std::string& uri : one.needed_by) {
       out += std::string(one.in ? "  used by " : "  wanted by ") + uri + "\n";
     }
@@ -285,7 +295,8 @@ std::string explanation_json(const KnownPlugins& known, const std::vector<Explan
       plugin["chains"].push_back(std::move(links));
     }
     plugin["advice"] = one.advice;
-    plugin["uses"] = one.bound_to;
+    plugin["uses"] = ordered_json::array();
+    for (const Link& used : one.bound_to) plugin["uses"].push_back(used.slot + ": " + used.uri);
     plugin["used_by"] = one.needed_by;
     out["plugins"].push_back(std::move(plugin));
   }

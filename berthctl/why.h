@@ -27,7 +27,7 @@ struct Explanation {
   /// or is its own root cause.
   std::vector<std::vector<Link>> chains;
   std::vector<std::string> advice;     // what to do, one line each
-  std::vector<std::string> bound_to;   // "slot: uri"
+  std::vector<Link> bound_to;          // whom it uses, without files and reasons
   std::vector<std::string> needed_by;  // those that run, or are blocked, because of it
 };
 
