@@ -170,7 +170,8 @@ TEST_F(PluginFiles, AProxiedOneIsToldWithItsAddressAndThatNobodyListensThere) {
                 line + "\n");
   EXPECT_THAT(graph_text(plugins),
               HasSubstr(": would start, at " + address + ", but now nobody listens at "));
-  for (const auto& plugin : nlohmann::json::parse(graph_json(plugins))["plugins"]) {
+  const auto json = nlohmann::json::parse(graph_json(plugins));
+  for (const auto& plugin : json["plugins"]) {
     if (plugin["id"] != "far") {
       EXPECT_FALSE(plugin.contains("proxy")) << plugin;
       continue;
