@@ -1,6 +1,8 @@
 #include "plugin_source.h"
 
 #include <filesystem>
+#include <memory>
+#include <vector>
 
 #include "builtin/builtins.h"
 #include "builtin/host_plugins.h"
@@ -38,25 +40,34 @@ Result<KnownPlugins> ask_daemon(const std::string& address) {
   return known;
 }
 
+/// A daemon's parts, of one that runs no plugin.
+struct LookedAt {
+  explicit LookedAt(config::Config loaded) : config(std::move(loaded)) {}
+  const config::Config config;
+  const abi::HostFacts facts{};
+  const rpc::Router router;
+  lifecycle::PluginSet plugins{config, facts};
+};
+
 /// The graph as the daemon would resolve it.
 Result<KnownPlugins> look_at_files(const std::string& config_file, const std::string& plugin_dir) {
   config::Overrides overrides;
   if (!plugin_dir.empty()) overrides.plugin_dir = plugin_dir;
   BERTH_ASSIGN_OR_RETURN(config::Config loaded, config::Config::load(config_file, overrides));
-  // Lives as long as the process, as in the daemon: the host's own services are part of the graph
-  // and point to it.
-  const auto& config = *new config::Config(std::move(loaded));
-  const auto& facts = *new abi::HostFacts{};
-  auto& plugins = *new lifecycle::PluginSet(config, facts);
-  const auto& router = *new rpc::Router;
+  // All of it lives as long as the process, as in the daemon: the host's own services are part of
+  // the graph and point to it. Reachable, so that it is no leak.
+  static auto* all = new std::vector<std::unique_ptr<LookedAt>>;
+  LookedAt& one = *all->emplace_back(std::make_unique<LookedAt>(std::move(loaded)));
+  const config::Config& config = one.config;
+  lifecycle::PluginSet& plugins = one.plugins;
   std::vector<config::Diagnostic> diagnostics = config.diagnostics();
-  plugins.resolve(builtin::make_builtins(plugins, router, config, &diagnostics).services,
+  plugins.resolve(builtin::make_builtins(plugins, one.router, config, &diagnostics).services,
                   &diagnostics);
   KnownPlugins known;
   Context context;
   BERTH_RETURN_IF_ERROR(
       builtin::HostPluginsService(plugins).List(context, pb::ListRequest(), &known.list));
-  for (const auto& one : diagnostics) known.list.add_problems(one.to_string());
+  for (const auto& wrong : diagnostics) known.list.add_problems(wrong.to_string());
   for (const std::string& directory : config.values().plugin_dirs) {
     known.from += (known.from.empty() ? "plugins of " : ", ") + directory;
     std::error_code error;
