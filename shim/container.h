@@ -55,6 +55,7 @@ struct Container {
   std::map<std::string, std::shared_ptr<Process>> execs;
   bool paused = false;
   bool killing_rest = false;
+  bool settling = false;  // again, soon; of the loop's thread
 
   std::string rootfs() const { return bundle + "/rootfs"; }
 };

@@ -3,6 +3,8 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "containerd/events/task.pb.h"
 #include "containerd/runtime/task/v3/shim.pb.h"
@@ -12,6 +14,9 @@
 namespace berth::shim {
 
 namespace {
+
+/// Until a client is looked at again that has not read all.
+constexpr int64_t kAgain = 1'000'000;
 
 std::string wait_response(const Exit& exit) {
   containerd::task::v3::WaitResponse response;
@@ -72,25 +77,33 @@ void Service::settle(const std::shared_ptr<Container>& container) {
     return process.exit && !process.told && !process.starting;
   };
   bool kill_rest = false;
-  std::vector<std::shared_ptr<Stdio>> streams;
+  std::map<const Process*, std::shared_ptr<Stdio>> due;
   std::shared_ptr<OomWatcher> oom;
   bool failed = false;
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [id, exec] : container->execs) {
-      if (is_due(*exec) && exec->stdio != nullptr) streams.push_back(exec->stdio);
+      if (is_due(*exec)) due[exec.get()] = exec->stdio;
     }
     if (is_due(*container->init)) {
-      if (container->init->stdio != nullptr) streams.push_back(container->init->stdio);
+      due[container->init.get()] = container->init->stdio;
       oom = container->oom;
       failed = container->init->exit->status != 0;
       kill_rest = !container->facts.own_pid_namespace && !container->killing_rest;
       if (kill_rest) container->killing_rest = true;
     }
   }
-  // What was written before the end, and why it came, is told before it.
-  for (const auto& stream : streams) stream->pump();
-  if (oom != nullptr) oom->check_end(failed);
+  // What was written before the end is the client's before it hears of the end.
+  const size_t ended = due.size();
+  std::erase_if(due, [](const auto& one) { return one.second && !one.second->taken(); });
+  if (due.size() != ended && !std::exchange(container->settling, true)) {
+    loop_->at(ttrpc::monotonic_ns() + kAgain, [this, container] {
+      container->settling = false;
+      settle(container);
+    });
+  }
+  // As is why it came.
+  if (oom != nullptr && due.contains(container->init.get())) oom->check_end(failed);
   // Without a pid namespace of its own the container's other processes go on; they are its all the
   // same.
   if (kill_rest) {
@@ -104,10 +117,11 @@ void Service::settle(const std::shared_ptr<Container>& container) {
   const std::lock_guard lock(mutex_);
   bool running = false;
   for (const auto& [id, exec] : container->execs) {
-    if (is_due(*exec)) tell_locked(*container, *exec);
+    if (due.contains(exec.get()) && is_due(*exec)) tell_locked(*container, *exec);
     running = running || exec->starting || (exec->started && !exec->told);
   }
-  if (!running && is_due(*container->init)) tell_locked(*container, *container->init);
+  Process& init = *container->init;
+  if (!running && due.contains(&init) && is_due(init)) tell_locked(*container, init);
 }
 
 void Service::tell_locked(const Container& container, Process& process) {

@@ -1,10 +1,12 @@
 // The service with a runtime of a few lines of shell: what is told of processes, and in which
 // order.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
@@ -231,6 +233,40 @@ TEST_F(ExitsTest, AnExecThatEndsAtOnceIsNotMissed) {
   ::kill(static_cast<pid_t>(found.pid()), SIGKILL);
   EXPECT_EQ(wait("host"), 137u);
   EXPECT_EQ(remove("host"), 137u);
+}
+
+// Clients stop reading when they hear of the end, so that what they have not read by then is lost.
+TEST_F(ExitsTest, TheClientHasTheOutputBeforeItHearsOfTheEnd) {
+  constexpr size_t kSize = 20'000;
+  const std::string fifo = *folder_ + "/read.out";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const UniqueFd reader(::open(fifo.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  create("read", "head -c " + std::to_string(kSize) + " /dev/zero; exit 6", {}, fifo);
+  start("read");
+  std::atomic<size_t> got = 0;
+  std::thread client([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    char buffer[1000];
+    for (ssize_t count = 0; (count = ::read(reader.get(), buffer, sizeof buffer)) > 0;) {
+      got += static_cast<size_t>(count);
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  });
+  EXPECT_EQ(wait("read"), 6u);
+  EXPECT_EQ(got, kSize);
+  client.join();
+  EXPECT_EQ(remove("read"), 6u);
+}
+
+TEST_F(ExitsTest, AClientThatDoesNotReadHearsOfTheEnd) {
+  const std::string fifo = *folder_ + "/unread.out";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const UniqueFd reader(::open(fifo.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  create("unread", "echo words; exit 6", {}, fifo);
+  start("unread");
+  EXPECT_EQ(wait("unread"), 6u);
+  EXPECT_EQ(remove("unread"), 6u);
+  EXPECT_EQ(read_all(reader.get(), 100), "words\n") << "and finds it later";
 }
 
 // With what it is called, and whose its streams are.

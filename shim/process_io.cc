@@ -19,6 +19,9 @@ namespace {
 
 // Clients open their fifos before they ask for the process; some do it on another thread.
 constexpr auto kReaderPatience = std::chrono::seconds(2);
+// For a client that does not read what a process has left, and for one that reads slowly.
+constexpr int64_t kStalled = 500'000'000;
+constexpr int64_t kSlow = 1'000'000'000;
 constexpr auto kLoggerStart = std::chrono::seconds(10);
 
 constexpr std::string_view kFile = "file://";
@@ -62,7 +65,8 @@ UniqueFd open_fifo_writer(const std::string& path) {
     if (std::chrono::steady_clock::now() >= end) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  return UniqueFd(::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  const UniqueFd both(::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  return UniqueFd(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
 }
 
 }  // namespace
@@ -247,13 +251,25 @@ void Stdio::close_input() {
   in_hold_.reset();
 }
 
-void Stdio::pump() {
+bool Stdio::taken() {
   std::vector<std::shared_ptr<Stream>> streams;
   {
     const std::lock_guard lock(mutex_);
     streams = outputs_;
   }
-  for (const auto& stream : streams) stream->pump();
+  const int64_t now = ttrpc::monotonic_ns();
+  uint64_t passed = 0;
+  bool all = true;
+  for (const auto& stream : streams) {
+    stream->pump();
+    if (asked_ == 0) stream->mark();
+    all = stream->taken() && all;
+    passed += stream->passed();
+  }
+  if (asked_ == 0) asked_ = moved_ = now;
+  if (passed != passed_) moved_ = now;
+  passed_ = passed;
+  return all || now - moved_ >= kStalled || now - asked_ >= kSlow;
 }
 
 void Stdio::drain(int seconds) {

@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include <array>
+#include <string>
 
 #include "log.h"
 
@@ -27,6 +29,13 @@ bool is_writable(int fd) {
   return ::poll(&entry, 1, 0) > 0;
 }
 
+/// Bytes that a reader would get now.
+uint64_t waiting_in(int fd) {
+  int count = 0;
+  return fd >= 0 && ::ioctl(fd, FIONREAD, &count) == 0 && count > 0 ? static_cast<uint64_t>(count)
+                                                                    : 0;
+}
+
 }  // namespace
 
 Stream::Stream(std::shared_ptr<ttrpc::Loop> loop, UniqueFd source, UniqueFd sink, UniqueFd keep,
@@ -44,13 +53,36 @@ void Stream::begin(bool to_its_end) {
 }
 
 void Stream::close() {
-  if (!source_) return;
+  if (!source_) return keep_.reset();
   wait_for(Wait::kNothing);
   source_.reset();
+  // Whoever reads finds the end behind the last byte.
+  if (waiting_in(keep_.get()) == 0 || !is_read_by_others()) keep_.reset();
   sink_.reset();
-  keep_.reset();
   pending_ = std::string();
   if (const auto ended = std::exchange(ended_, nullptr)) ended();
+}
+
+// Of a fifo: whether there is a reading end but our own, which is closed for a moment to see it.
+// What is in the fifo stays as long as anybody has an end.
+bool Stream::is_read_by_others() {
+  if (!keep_ || !sink_) return false;
+  keep_.reset();
+  pollfd entry{sink_.get(), POLLOUT, 0};
+  const bool read = ::poll(&entry, 1, 0) >= 0 && (entry.revents & POLLERR) == 0;
+  const std::string path = "/proc/self/fd/" + std::to_string(sink_.get());
+  keep_.reset(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  return read;
+}
+
+void Stream::mark() { marked_ = copied() + pending_.size() + waiting_in(source_.get()); }
+
+uint64_t Stream::passed() const { return copied() - std::min(copied(), waiting_in(keep_.get())); }
+
+bool Stream::taken() {
+  if (broken_ || passed() >= marked_) return true;
+  if (!source_) return !keep_;  // to its end: what is left is somebody's, or nobody's
+  return keep_.get() >= 0 && waiting_in(keep_.get()) > 0 && !is_read_by_others();
 }
 
 // Only the side that is waited for is watched: the other one would report its hang-up for ever.

@@ -30,6 +30,14 @@ class Stream : public std::enable_shared_from_this<Stream> {
   void pump();
   void close();
 
+  /// What has come until now is what taken() is about.
+  void mark();
+  /// All of it has left this program, and a fifo's reader has read it. True as well when nobody
+  /// reads.
+  bool taken();
+  /// Grows as the reader reads.
+  uint64_t passed() const;
+
   /// Grows with every byte; any thread.
   uint64_t copied() const { return copied_.load(std::memory_order_relaxed); }
 
@@ -41,13 +49,15 @@ class Stream : public std::enable_shared_from_this<Stream> {
   Step discard();
   Step flush();
   void wait_for(Wait what);
+  bool is_read_by_others();
 
   const std::shared_ptr<ttrpc::Loop> loop_;
   UniqueFd source_;
   UniqueFd sink_;
-  UniqueFd keep_;
+  UniqueFd keep_;  // of a fifo that has been written to its end and not been read to it: alone
   Ended ended_;
   std::atomic<uint64_t> copied_ = 0;
+  uint64_t marked_ = 0;
   std::string pending_;  // read and not yet written
   bool splices_;
   bool broken_ = false;  // the sink

@@ -4,8 +4,12 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -98,6 +102,119 @@ class StreamTest : public testing::Test {
 
 TEST_F(StreamTest, ASlowReaderGetsAllFromAPipe) { copies_all(true); }
 TEST_F(StreamTest, ASlowReaderGetsAllThroughABuffer) { copies_all(false); }
+
+// A fifo with a reader, as clients make it.
+class TakenTest : public StreamTest {
+ protected:
+  void SetUp() override {
+    StreamTest::SetUp();
+    char name[] = "/tmp/berth-stream-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    folder_ = name;
+    const std::string fifo = folder_ + "/fifo";
+    ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+    reader_.reset(::open(fifo.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    UniqueFd sink(::open(fifo.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+    UniqueFd keep(::open(fifo.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    int in[2];
+    ASSERT_EQ(::pipe2(in, O_CLOEXEC), 0);
+    set_nonblocking(in[0]);
+    writer_.reset(in[1]);
+    stream_ =
+        std::make_shared<Stream>(loop_, UniqueFd(in[0]), std::move(sink), std::move(keep), [this] {
+          const std::lock_guard lock(mutex_);
+          ended_ = true;
+          changed_.notify_all();
+        });
+    loop_->post([stream = stream_] { stream->begin(); });
+  }
+  void TearDown() override {
+    StreamTest::TearDown();
+    std::filesystem::remove_all(folder_);
+  }
+
+  void write(const std::string& text) {
+    ASSERT_EQ(::write(writer_.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+    on_loop([this] {
+      stream_->pump();
+      stream_->mark();
+    });
+  }
+  bool taken() {
+    bool out = false;
+    on_loop([&] { out = stream_->taken(); });
+    return out;
+  }
+  std::string read(size_t size) {
+    std::string out(size, ' ');
+    const ssize_t count = ::read(reader_.get(), out.data(), size);
+    out.resize(count < 0 ? 0 : static_cast<size_t>(count));
+    return out;
+  }
+  void on_loop(const std::function<void()>& work) {
+    std::promise<void> done;
+    loop_->post([&] {
+      work();
+      done.set_value();
+    });
+    done.get_future().wait();
+  }
+
+  std::string folder_;
+};
+
+TEST_F(TakenTest, WhatHasBeenReadIs) {
+  EXPECT_TRUE(taken()) << "nothing was written";
+  write("words");
+  EXPECT_FALSE(taken());
+  EXPECT_EQ(read(3), "wor");
+  EXPECT_FALSE(taken()) << "a part";
+  EXPECT_EQ(read(100), "ds");
+  EXPECT_TRUE(taken());
+  ASSERT_EQ(::write(writer_.get(), "more", 4), 4);
+  on_loop([this] { stream_->pump(); });
+  EXPECT_TRUE(taken()) << "what came after the mark counts";
+}
+
+TEST_F(TakenTest, AlsoBehindTheEnd) {
+  write("words");
+  writer_.reset();
+  EXPECT_TRUE(wait());
+  EXPECT_FALSE(taken());
+  EXPECT_EQ(read(100), "words");
+  EXPECT_EQ(read(100), "") << "the end";
+  EXPECT_TRUE(taken());
+}
+
+TEST_F(TakenTest, MoreThanAFifoHolds) {
+  const std::string chunk(4096, 'x');
+  size_t written = 0;
+  set_nonblocking(writer_.get());
+  for (int i = 0; i < 40; ++i) {
+    const ssize_t count = ::write(writer_.get(), chunk.data(), chunk.size());
+    if (count > 0) written += static_cast<size_t>(count);
+    on_loop([this] { stream_->pump(); });
+  }
+  on_loop([this] { stream_->mark(); });
+  size_t got = 0;
+  while (got < written) {
+    ASSERT_FALSE(taken()) << got << " of " << written;
+    got += read(1000).size();
+    on_loop([this] { stream_->pump(); });
+  }
+  EXPECT_GT(written, size_t{100'000});
+  EXPECT_TRUE(taken());
+}
+
+TEST_F(TakenTest, WhatNobodyReadsIs) {
+  write("words");
+  EXPECT_FALSE(taken());
+  reader_.reset();
+  EXPECT_TRUE(taken());
+  writer_.reset();
+  EXPECT_TRUE(wait());
+  EXPECT_TRUE(taken());
+}
 
 TEST_F(StreamTest, ABrokenSinkDoesNotStopTheWriter) {
   begin(true);
