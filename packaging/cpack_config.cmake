@@ -10,7 +10,7 @@ foreach(plugin IN LISTS CPACK_BERTH_PLUGINS)
     string(TOUPPER "${relation}" upper)
     set(relations "${CMAKE_MATCH_1}")
     # The library is of the same build, so dpkg-shlibdeps takes it for the package's own. Code generated from messages knows their
-    # layout, so that it has to be that of this very build.
+    # layout, so that they have to be these very messages.
     if(relation STREQUAL Depends)
       string(PREPEND relations "${CPACK_BERTH_API}, ")
     endif()

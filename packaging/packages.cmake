@@ -53,7 +53,9 @@ if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")  # elsewhere nobody watches over change
   install(FILES debian/config.toml DESTINATION /etc/berth COMPONENT host)
 endif()
 
-set(api "libberth-api0 ${BERTH_VERSION_RELATION}")
+# Who links the library knows the layout of its classes, so that it wants the very messages, in whatever version of the package.
+get_target_property(api berth_api INTERFACE_BERTH_API_MESSAGES)
+string(REGEX REPLACE "^berth_api_messages_" "libberth-api0-messages-" api "${api}")
 berth_package(host berth
   SUMMARY "container daemon made of plugins: the host"
   DESCRIPTION "The daemon berthd loads plugins, connects them and serves their services on
@@ -67,6 +69,7 @@ berth_package(api libberth-api0
   SUMMARY "container daemon made of plugins: messages of its API"
   DESCRIPTION "The generated messages of containerd's API, shared by the daemon and its
 plugins."
+  PROVIDES "${api}"
   CONTROL "${control}/api/triggers"
   SECTION libs)
 berth_package(shim berth-shim
