@@ -89,7 +89,7 @@ class Run:
             "PATH": self.bin + ":" + os.environ["PATH"], "HOME": self.work, "LC_ALL": "C", "TZ": "UTC",
             "CONTAINERD_ADDRESS": self.daemon.address, "CONTAINERD_NAMESPACE": NAMESPACE,
             "HERE": HERE, "DIR": self.folder, "ROOT": self.daemon.root, "STATE": self.daemon.state,
-            "DAEMON": kind, "DOCKER_HOST": "unix://" + os.path.join(self.work, "docker", "socket"),
+            "DAEMON": kind, "SHIM": shim, "DOCKER_HOST": "unix://" + os.path.join(self.work, "docker", "socket"),
             # 2.x asks the transfer service for these unless told to do it itself, as 1.6 always does.
             "LOCAL": "" if client == "/usr/bin/ctr" else "--local",
         }
