@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include <algorithm>
@@ -62,8 +63,12 @@ Result<std::shared_ptr<Loop>> Loop::start() {
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   Status status;
   try {
-    loop->thread_ = std::thread([core] { core->run(); });
-    ::pthread_setname_np(loop->thread_.native_handle(), "ttrpc");
+    loop->thread_ = std::thread([core] {
+      // By itself: a name that another thread gives goes by way of /proc/self/task, and what the
+      // kernel remembers of that is in the way of a process that ends (docs/benchmarks.md).
+      ::prctl(PR_SET_NAME, "ttrpc");
+      core->run();
+    });
   } catch (const std::system_error& error) {
     status = errno_status(error.code().value(), "start an event loop: create its thread");
   }
