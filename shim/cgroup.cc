@@ -17,6 +17,7 @@ namespace berth::shim {
 namespace {
 
 constexpr const char* kRoot = "/sys/fs/cgroup";
+constexpr int kDepth = 8;  // of cgroups below a container's
 
 bool root_is_unified() {
   struct statfs found {};
@@ -45,6 +46,19 @@ void collect(const std::string& folder, int depth, std::vector<uint32_t>* out) {
   }
   if (depth == 0) return;
   for (const std::string& name : folders_in(folder)) collect(folder + "/" + name, depth - 1, out);
+}
+
+// With what is below it; also true when there is none. False leaves the reason in errno. A folder
+// that is no cgroup, such as crun makes where a hierarchy was unmounted, is none: it is not empty,
+// where a cgroup is busy.
+bool remove_folder(const std::string& folder, int depth) {
+  const auto removed = [&] {
+    return ::rmdir(folder.c_str()) == 0 || errno == ENOENT || errno == ENOTEMPTY;
+  };
+  if (removed()) return true;
+  if (errno != EBUSY || depth == 0) return false;
+  for (const std::string& name : folders_in(folder)) remove_folder(folder + "/" + name, depth - 1);
+  return removed();
 }
 
 // In every hierarchy, there or not. "slice:prefix:name" is systemd's, which removes empty scopes
@@ -106,22 +120,26 @@ Result<Cgroup> cgroup_of(pid_t pid) {
 }
 
 std::vector<uint32_t> processes_of(const Cgroup& cgroup) {
-  constexpr int kDepth = 8;
   std::vector<uint32_t> pids;
   if (!cgroup.empty()) collect(cgroup.processes_folder(), kDepth, &pids);
   return pids;
 }
 
-void remove_cgroups(const std::string& cgroups_path) {
-  constexpr int kAttempts = 50;
-  for (const std::string& folder : folders_of(cgroups_path)) {
-    // Processes that were killed a moment ago hold theirs until they are reaped.
-    for (int attempt = 0; attempt < kAttempts; ++attempt) {
-      for (const std::string& inner : folders_in(folder)) ::rmdir((folder + "/" + inner).c_str());
-      if (::rmdir(folder.c_str()) == 0 || errno != EBUSY) break;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+bool remove_cgroups(const std::string& cgroups_path, std::chrono::milliseconds patience) {
+  const std::vector<std::string> folders = folders_of(cgroups_path);
+  bool gone = !folders.empty();
+  const auto end = std::chrono::steady_clock::now() + patience;
+  for (const std::string& folder : folders) {
+    std::chrono::milliseconds pause(1);
+    bool removed = remove_folder(folder, kDepth);
+    while (!removed && errno == EBUSY && std::chrono::steady_clock::now() < end) {
+      std::this_thread::sleep_for(pause);
+      pause = std::min(2 * pause, std::chrono::milliseconds(10));
+      removed = remove_folder(folder, kDepth);
     }
+    gone = gone && removed;
   }
+  return gone;
 }
 
 void thaw_cgroups(const std::string& cgroups_path) {

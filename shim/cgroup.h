@@ -4,6 +4,7 @@
 #include <berth/status.h>
 #include <sys/types.h>
 
+#include <chrono>
 #include <map>
 #include <string>
 #include <string_view>
@@ -36,8 +37,12 @@ std::vector<uint32_t> processes_of(const Cgroup& cgroup);
 Status join_cgroup(const std::string& name, pid_t pid);
 
 /// Removes the cgroups of a container from every hierarchy, as far as nobody is in them: those that
-/// `cgroups_path` of its specification names. A path that is empty or climbs names none.
-void remove_cgroups(const std::string& cgroups_path);
+/// `cgroups_path` of its specification names, with what is below them. Processes that were killed a
+/// moment ago hold theirs until they are reaped: waits for them, but not longer than `patience`.
+/// True when none is left; a path that is empty, climbs or is systemd's names none, and that is
+/// false.
+bool remove_cgroups(const std::string& cgroups_path,
+                    std::chrono::milliseconds patience = std::chrono::seconds(2));
 /// Lets the processes in these cgroups run again: with version 1 what is frozen does not die.
 void thaw_cgroups(const std::string& cgroups_path);
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cgroup.h"
+#include "direct.h"
 #include "oom.h"
 #include "process_io.h"
 #include "record.h"
@@ -47,6 +48,7 @@ struct Container {
   std::string bundle;
   SpecFacts facts;
   std::shared_ptr<const Runtime> runtime;
+  DirectKind direct = DirectKind::kNone;  // what of the runtime the shim does itself
   std::shared_ptr<Record> record;
   std::shared_ptr<Process> init;
 

@@ -121,7 +121,7 @@ Status Runtime::remove(const std::string& id, bool force) const {
   const Status status = run_to_end("OCI runtime delete failed", arguments);
   if (contains(status.message(), "does not exist")) return {};
   // Each runtime has its own words for a state that is gone, as after one that was killed.
-  if (!status.ok() && ::access((root_ + "/" + id).c_str(), F_OK) != 0 && errno == ENOENT) return {};
+  if (!status.ok() && ::access(state_of(id).c_str(), F_OK) != 0 && errno == ENOENT) return {};
   return status;
 }
 

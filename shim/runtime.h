@@ -37,6 +37,8 @@ class Runtime {
   const RuntimeOptions& options() const { return options_; }
   /// The folder of the runtime's states.
   const std::string& root() const { return root_; }
+  /// The folder of what it knows of one container.
+  std::string state_of(const std::string& id) const { return root_ + "/" + id; }
   /// runc and crun: the pids that they tell are the container's own processes.
   bool native() const;
 

@@ -90,7 +90,10 @@ Status Service::start_init(Container& container, Process& process) {
     begin_spawn();
     const Cleanup spawned([this] { end_spawn(); });
     BERTH_RETURN_IF_ERROR(restore(container, process, *process.stdio));
-  } else {
+  } else if (!direct_start(container.direct, container.runtime->state_of(container.id), [&] {
+               const std::lock_guard lock(mutex_);
+               return process.exit.has_value();
+             })) {
     const Status status =
         container.runtime->run("OCI runtime start failed", {"start", container.id});
     // One that was killed may have done its work before.

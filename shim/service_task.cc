@@ -76,6 +76,10 @@ Status Service::create(std::string_view bytes, std::string* out) {
   BERTH_ASSIGN_OR_RETURN(container->facts, read_spec(config));
   container->runtime =
       std::make_shared<const Runtime>(&children_, options, settings_.ns, request.bundle());
+  // A container that is restored, and one of systemd's, is the runtime's business.
+  if (is_direct(container->facts) && !options.systemd_cgroup && request.checkpoint().empty()) {
+    container->direct = direct_kind(options.binary);
+  }
   BERTH_RETURN_IF_ERROR(save_options(request.bundle(), options));
   BERTH_ASSIGN_OR_RETURN(container->record, Record::open(request.bundle()));
   BERTH_FAULT_POINT("shim.create.saved");
@@ -277,7 +281,10 @@ Status Service::remove_init(const Found& found) {
   }
   if (started) init->stdio->drain(kDrainSeconds);
   BERTH_FAULT_POINT("shim.delete.drained");
-  BERTH_RETURN_IF_ERROR(container->runtime->remove(container->id, !started));
+  if (!started || !direct_remove(container->direct, container->runtime->state_of(container->id),
+                                 container->facts, container->cgroup)) {
+    BERTH_RETURN_IF_ERROR(container->runtime->remove(container->id, !started));
+  }
   BERTH_FAULT_POINT("shim.delete.removed");
   if (!started && init->pid != 0) {  // the runtime has killed it
     std::unique_lock lock(mutex_);

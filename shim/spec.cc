@@ -35,6 +35,10 @@ class SpecReader : public json::json_sax_t {
     return true;
   }
   bool start_object(size_t) override {
+    const bool is_hook = path_.size() == 3 && path_[0] == "hooks" && path_[2] == "[]" &&
+                         (path_[1] == "poststart" || path_[1] == "poststop");
+    const bool is_director = path_.size() == 2 && path_[0] == "linux" && path_[1] == "intelRdt";
+    if (is_hook || is_director) facts_.needs_runtime = true;
     path_.emplace_back();
     if (in_namespace()) {
       type_.clear();

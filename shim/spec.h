@@ -16,6 +16,9 @@ struct SpecFacts {
   bool own_pid_namespace = false;
   /// linux.cgroupsPath, as it stands there.
   std::string cgroups_path;
+  /// Start and delete do what only the runtime can: hooks poststart and poststop, Intel's resource
+  /// director.
+  bool needs_runtime = false;
 };
 
 /// INVALID_ARGUMENT when the text is not JSON.

@@ -1,3 +1,4 @@
+#include <berth/program_file.h>
 #include <berth/shim_client/launcher.h>
 #include <berth/shim_client/program.h>
 #include <berth/ttrpc/loop.h>
@@ -23,9 +24,8 @@ bool is_program(const std::string& path) {
 
 // Another one after an upgrade of the package.
 std::string identity(const std::string& path) {
-  struct stat found {};
-  if (::stat(path.c_str(), &found) != 0) return path;
-  return path + ":" + std::to_string(found.st_ino) + ":" + std::to_string(found.st_mtime);
+  const auto found = file_identity(path);
+  return found.ok() ? path + ":" + *found : path;
 }
 
 std::vector<std::string> split(std::string_view text, char separator) {
@@ -108,7 +108,7 @@ Result<std::string> ShimLauncher::resolve(const std::string& runtime) const {
                        "\": file does not exist");
 }
 
-std::vector<std::string> ShimLauncher::environment(const std::string& ns) const {
+std::vector<std::string> ShimLauncher::environment_of(const std::string& ns) const {
   std::vector<std::string> variables;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     const std::string_view text(*entry);
@@ -156,7 +156,7 @@ bool ShimLauncher::wants_params(const std::string& binary,
   }
   bool wants = false;
   // Not `-info`: that runs the OCI runtime as well. "-v" prints "  Version:  2.1.9".
-  const auto outcome = run_program({binary, {"-v"}, environment("default"), "", ""},
+  const auto outcome = run_program({binary, {"-v"}, environment_of("default"), "", ""},
                                    soon(settings_.start_timeout), cancelled);
   if (!outcome.ok()) return false;  // no answer is nothing to remember
   if (outcome->exit_status == 0) {
@@ -172,9 +172,11 @@ bool ShimLauncher::wants_params(const std::string& binary,
 
 Result<Bootstrap> ShimLauncher::start(const Bundle& bundle, const std::string& binary,
                                       const std::string& options, int64_t deadline_ns,
-                                      const std::function<bool()>& cancelled) const {
-  Program program{binary, arguments(bundle.key()), environment(bundle.key().ns), bundle.path(),
+                                      const std::function<bool()>& cancelled,
+                                      const std::vector<std::string>& environment) const {
+  Program program{binary, arguments(bundle.key()), environment_of(bundle.key().ns), bundle.path(),
                   options};
+  program.environment.insert(program.environment.end(), environment.begin(), environment.end());
   program.arguments.emplace_back("start");
   if (wants_params(binary, cancelled)) {
     program.input = BootstrapParams{bundle.key(),
@@ -194,7 +196,8 @@ Result<Bootstrap> ShimLauncher::start(const Bundle& bundle, const std::string& b
 }
 
 Result<ExitStatus> ShimLauncher::remove(const Bundle& bundle, const std::string& binary) const {
-  Program program{binary, arguments(bundle.key()), environment(bundle.key().ns), bundle.path(), ""};
+  Program program{binary, arguments(bundle.key()), environment_of(bundle.key().ns), bundle.path(),
+                  ""};
   program.arguments.insert(program.arguments.end(), {"-bundle", bundle.path(), "delete"});
   auto outcome = run_program(program, soon(settings_.delete_timeout));
   if (!outcome.ok()) return outcome.status();
@@ -218,7 +221,7 @@ Result<ExitStatus> ShimLauncher::remove(const Bundle& bundle, const std::string&
 
 Result<std::string> ShimLauncher::info(const std::string& binary,
                                        const std::string& options) const {
-  auto outcome = run_program({binary, {"-info"}, environment("default"), "", options},
+  auto outcome = run_program({binary, {"-info"}, environment_of("default"), "", options},
                              soon(settings_.start_timeout));
   if (!outcome.ok()) return outcome.status();
   if (outcome->exit_status != 0 &&

@@ -61,6 +61,17 @@ Result<Bootstrap> TaskRuntime::sandbox_shim(const TaskKey& key, const Container&
   return unavailable("no shim of a sandbox");
 }
 
+// What tells Berth's shim that it knows the runtime; nothing to others.
+std::vector<std::string> TaskRuntime::direct_environment(const google::protobuf::Any& options) {
+  containerd::runc::v1::Options runc_options;
+  if (is_type(options, "containerd.runc.v1.Options"))
+    (void)runc_options.ParseFromString(options.value());
+  const std::string& named = runc_options.binary_name();
+  std::string told = direct_runtimes_.told_of(named.empty() ? "runc" : named);
+  if (told.empty()) return {};
+  return {"BERTH_DIRECT_RUNTIME=" + std::move(told)};
+}
+
 Result<std::shared_ptr<Task>> TaskRuntime::start_shim(const Context& context, const Bundle& bundle,
                                                       const Container& container,
                                                       const std::string& runtime,
@@ -77,8 +88,9 @@ Result<std::shared_ptr<Task>> TaskRuntime::start_shim(const Context& context, co
     const std::string input = options.type_url().empty() && options.value().empty()
                                   ? std::string()
                                   : options.SerializeAsString();
-    bootstrap = launcher_.start(bundle, *binary, input, context.deadline(),
-                                [&context] { return context.cancelled(); });
+    bootstrap = launcher_.start(
+        bundle, *binary, input, context.deadline(), [&context] { return context.cancelled(); },
+        direct_environment(options));
     if (!bootstrap.ok()) {
       // A program that was killed may have come as far as a shim.
       (void)kill_processes_in(bundle.path());

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "containerd/services/tasks/v1/tasks.pb.h"
+#include "direct_runtimes.h"
 #include "peers.h"
 #include "task.h"
 
@@ -17,6 +18,8 @@ struct RuntimeSettings {
   BundleRoots roots;
   LauncherSettings launcher;
   ShimTimeouts timeouts;
+  /// Versions of OCI runtimes, "runc 1.1", whose start and delete Berth's shim does itself.
+  std::vector<std::string> direct_runtimes = {"runc 1.1", "crun 1.8"};
   /// A shim that has not answered this long after a start is reported, and kept.
   std::chrono::nanoseconds reconnect_timeout = std::chrono::seconds(2);
 };
@@ -29,7 +32,8 @@ class TaskRuntime {
       : settings_(std::move(settings)),
         loop_(std::move(loop)),
         peers_(std::move(peers)),
-        launcher_(settings_.launcher) {}
+        launcher_(settings_.launcher),
+        direct_runtimes_(settings_.direct_runtimes) {}
   /// Stops, and waits for clean-ups under way.
   ~TaskRuntime();
   TaskRuntime(const TaskRuntime&) = delete;
@@ -67,6 +71,7 @@ class TaskRuntime {
                                            const google::protobuf::Any& options);
   Result<Bootstrap> sandbox_shim(const TaskKey& key, const Container& container,
                                  const google::protobuf::Any& options) const;
+  std::vector<std::string> direct_environment(const google::protobuf::Any& options);
   Status create_in_shim(const Context& context, Task& task,
                         const shim_api::CreateTaskRequest& request, uint32_t* pid);
   /// Extracts a checkpoint below the bundle, which it goes with; returns the directory.
@@ -119,6 +124,7 @@ class TaskRuntime {
   const std::shared_ptr<ttrpc::Loop> loop_;
   const Peers peers_;
   const ShimLauncher launcher_;
+  DirectRuntimes direct_runtimes_;
   TaskTable table_;
   std::atomic<bool> stopping_ = false;
 

@@ -83,6 +83,13 @@ Result<RuntimeSettings> read_settings(const Lookup& config, const Lookup& proper
       path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   BERTH_ASSIGN_OR_RETURN(launcher.shim_path, parse_list("shim_path", config("shim_path")));
   BERTH_ASSIGN_OR_RETURN(launcher.environment, parse_list("env", config("env")));
+  if (!config("direct_runtimes").empty()) {
+    BERTH_ASSIGN_OR_RETURN(settings.direct_runtimes,
+                           parse_list("direct_runtimes", config("direct_runtimes")));
+  }
+  for (const std::string& version : settings.direct_runtimes) {
+    BERTH_RETURN_IF_ERROR(DirectRuntimes::check(version).with_context("direct_runtimes"));
+  }
   if (config("sched_core") == "true") launcher.environment.emplace_back("SCHED_CORE=1");
   launcher.debug = config("shim_debug") == "true";
   const auto read = [&](std::string_view key, std::chrono::nanoseconds* out) -> Status {

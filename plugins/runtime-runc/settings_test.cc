@@ -76,6 +76,15 @@ TEST(Settings, AreReadFromTheConfiguration) {
   EXPECT_EQ(settings->launcher.shim_path, std::vector<std::string>{"/opt/shims"});
   EXPECT_EQ(settings->launcher.environment, (std::vector<std::string>{"A=b", "SCHED_CORE=1"}));
   EXPECT_EQ(settings->timeouts.state, std::chrono::seconds(5));
+  EXPECT_EQ(settings->direct_runtimes, (std::vector<std::string>{"runc 1.1", "crun 1.8"}));
+  const std::map<std::string, std::string, std::less<>> none = {{"direct_runtimes", "[]"}};
+  EXPECT_TRUE(read_settings(get(none), get(properties))->direct_runtimes.empty());
+  const std::map<std::string, std::string, std::less<>> wrong = {
+      {"direct_runtimes", R"(["runc 1.1","runc"])"}};
+  const auto refused = read_settings(get(wrong), get(properties));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("direct_runtimes"), std::string::npos);
+  EXPECT_NE(refused.status().message().find("\"runc\""), std::string::npos);
   const std::map<std::string, std::string, std::less<>> broken = {{"start_timeout", "soon"}};
   EXPECT_NE(read_settings(get(broken), get(properties)).status().message().find("start_timeout"),
             std::string::npos);

@@ -34,17 +34,22 @@ json process(const std::string& script) {
           {"noNewPrivileges", true}};
 }
 
-std::string specification(const std::string& space, const std::string& id) {
+std::string specification(const std::string& space, const Plan& plan) {
   json namespaces = json::array();
   for (const char* type : {"pid", "ipc", "uts", "mount"}) namespaces.push_back({{"type", type}});
   const auto mount = [](const char* target, const char* type) {
     return json{{"destination", target}, {"type", type}, {"source", type}};
   };
+  json hooks = json::object();
+  for (const char* moment : {"poststart", "poststop"}) {
+    if (plan.hooks) hooks[moment] = {{{"path", "/bin/true"}}};
+  }
   return json{{"ociVersion", "1.0.2"},
               {"process", process("trap 'exit 42' TERM; while :; do busybox sleep 0.05; done")},
               {"root", {{"path", "rootfs"}}},
+              {"hooks", hooks},
               {"mounts", {mount("/proc", "proc"), mount("/dev", "tmpfs")}},
-              {"linux", {{"cgroupsPath", "/" + space + "/" + id}, {"namespaces", namespaces}}}}
+              {"linux", {{"cgroupsPath", "/" + space + "/" + plan.id}, {"namespaces", namespaces}}}}
       .dump();
 }
 
@@ -74,7 +79,7 @@ void ContainerLife::make_record() {
   container->mutable_runtime()->mutable_options()->set_type_url("containerd.runc.v1.Options");
   container->mutable_runtime()->mutable_options()->set_value(options.SerializeAsString());
   container->mutable_spec()->set_type_url("types.containerd.io/opencontainers/runtime-spec/1/Spec");
-  container->mutable_spec()->set_value(specification(daemon_.space(), plan_.id));
+  container->mutable_spec()->set_value(specification(daemon_.space(), plan_));
   const auto made =
       daemon_.client().call<containerd::services::containers::v1::CreateContainerResponse>(
           "containerd.services.containers.v1.Containers/Create", request);

@@ -17,6 +17,7 @@ struct Plan {
   std::string id;
   std::string runtime = "runc";
   bool execs = false;     // one that ends by itself, one that is killed
+  bool hooks = false;     // so that start and delete are the runtime's, not the shim's own
   bool kill_all = false;  // the end comes by the runtime's `kill --all`
   std::string rootfs;     // a folder with /bin/busybox
 };

@@ -54,6 +54,7 @@ std::unique_ptr<ContainerLife> Rounds::make(size_t number, const std::string& ru
   plan.rootfs = daemon_->folder() + "/rootfs-of-all";
   plan.execs = number % 2 == 0;
   plan.kill_all = number % 4 == 1;
+  plan.hooks = number % 3 == 1;
   if (settings_.with_crun && number % 5 == 4) plan.runtime = "crun";
   if (!runtime.empty()) plan.runtime = runtime;
   auto container = std::make_unique<ContainerLife>(*daemon_, plan);

@@ -53,9 +53,11 @@ class ShimLauncher {
   /// Starts the shim of a bundle. `options`: a serialized google.protobuf.Any, or empty. The
   /// deadline is the earlier of `deadline_ns` and the start timeout. What the program wrote to its
   /// standard error is the text of a failure. When `cancelled` says so it is killed: CANCELLED.
+  /// `environment` is added to that of the settings, "KEY=value".
   Result<Bootstrap> start(const Bundle& bundle, const std::string& binary,
                           const std::string& options, int64_t deadline_ns,
-                          const std::function<bool()>& cancelled = {}) const;
+                          const std::function<bool()>& cancelled = {},
+                          const std::vector<std::string>& environment = {}) const;
 
   /// Lets the shim's program kill and clean up what a shim that is gone has left. ABORTED when it
   /// was killed: what it has not come to is left, and it may be run again.
@@ -66,7 +68,7 @@ class ShimLauncher {
   Result<std::string> info(const std::string& binary, const std::string& options) const;
 
  private:
-  std::vector<std::string> environment(const std::string& ns) const;
+  std::vector<std::string> environment_of(const std::string& ns) const;
   std::vector<std::string> arguments(const TaskKey& key) const;
   bool wants_params(const std::string& binary, const std::function<bool()>& cancelled) const;
 
