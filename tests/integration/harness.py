@@ -264,6 +264,17 @@ def run_peer(make):
             print("containerd itself failed, another try follows; %s" % failure, flush=True)
 
 
+def compare_or_again(name, other_name, ours, theirs, make_peer):
+    """Raises Failed unless the transcript `ours` is that of the peer, or that of another run of it: one that ours does not
+    differ from shows whose noise it was."""
+    differences = compare(name, other_name, ours, theirs)
+    if differences:
+        print("%s and %s differ, containerd runs again:\n  - %s" % (name, other_name, "\n  - ".join(differences)), flush=True)
+        differences = compare(name, other_name, ours, run_peer(make_peer))
+    if differences:
+        raise Failed("%s and %s differ:\n  - %s" % (name, other_name, "\n  - ".join(differences)))
+
+
 def run_scenario(path, args, client, peer):
     """Returns the reason of a skip, or nothing; raises Failed."""
     with open(path) as file:
@@ -284,19 +295,12 @@ def run_scenario(path, args, client, peer):
             theirs = run_peer(make_peer)
         if args.shim and peer and args.only != "berthd" and not scenario.berthd_only:
             swapped = Run(scenario, value, "containerd", peer, client, (), args.verbose, args.raw_call, args.shim).go()
-            differences = compare("containerd with our shim", "with its own", swapped, theirs)
-            if differences:
-                raise Failed("the shims differ:\n  - " + "\n  - ".join(differences))
+            compare_or_again("containerd with our shim", "with its own", swapped, theirs, make_peer)
         if args.only != "peer":
             ours = Run(scenario, value, "berthd", args.berthd, client, extra, args.verbose, args.raw_call, args.shim,
                        args.processes).go()
             if theirs:
-                differences = compare("berthd", "containerd", ours, theirs)
-                if differences:  # a run of containerd's that berthd's one run does not differ from shows whose noise it was
-                    print("berthd and containerd differ, containerd runs again:\n  - " + "\n  - ".join(differences), flush=True)
-                    differences = compare("berthd", "containerd", ours, run_peer(make_peer))
-                if differences:
-                    raise Failed("berthd and containerd differ:\n  - " + "\n  - ".join(differences))
+                compare_or_again("berthd", "containerd", ours, theirs, make_peer)
             if scenario.kill_between_steps:
                 again = Run(scenario, value, "berthd", args.berthd, client, extra, args.verbose, args.raw_call,
                             args.shim, args.processes).go(True)

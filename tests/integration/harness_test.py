@@ -61,6 +61,20 @@ class Compare(unittest.TestCase):
         self.assertIn("exit code", self.differences("~", (1, "", "x"), (0, "", ""))[0])
         self.assertIn("kind of error", self.differences("!", (1, "", "x: not found"), (1, "", "y: already exists"))[0])
 
+    def test_a_difference_that_another_run_of_the_peer_does_not_show_is_its_noise(self):
+        step = scenario.parse("x", "$ echo\n").steps[0]
+        ours, lost = [(step, 0, "one\n", "")], [(step, 0, "", "")]
+
+        def peer(*transcripts):
+            runs = [mock.Mock(**{"go.return_value": one}) for one in transcripts]
+            return mock.Mock(side_effect=runs)
+
+        with mock.patch("builtins.print"):
+            harness.compare_or_again("a", "b", ours, ours, peer())  # no other run
+            harness.compare_or_again("a", "b", ours, lost, peer(ours))
+            with self.assertRaises(harness.Failed):
+                harness.compare_or_again("a", "b", lost, ours, peer(ours))
+
     def test_does_not_compare_the_output_of_preparations(self):
         self.assertEqual(self.differences("%", (0, "a", ""), (0, "b", "")), [])
 
