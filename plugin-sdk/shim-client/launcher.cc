@@ -16,12 +16,6 @@ namespace {
 
 constexpr int kKilled = 128;  // and the signal's number
 
-bool is_program(const std::string& path) {
-  struct stat found {};
-  return ::stat(path.c_str(), &found) == 0 && S_ISREG(found.st_mode) &&
-         ::access(path.c_str(), X_OK) == 0;
-}
-
 // Another one after an upgrade of the package.
 std::string identity(const std::string& path) {
   const auto found = file_identity(path);

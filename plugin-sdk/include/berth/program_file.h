@@ -12,16 +12,18 @@
 
 namespace berth {
 
+/// Whether there is a file of that path that this process may execute. Any thread.
+inline bool is_program(const std::string& path) {
+  struct stat found {};
+  return ::stat(path.c_str(), &found) == 0 && S_ISREG(found.st_mode) &&
+         ::access(path.c_str(), X_OK) == 0;
+}
+
 /// The file that execvp() would run for `name`: a path as it stands, a name as the first of that
 /// name in PATH that may be executed. NOT_FOUND otherwise. Any thread.
 inline Result<std::string> find_program(const std::string& name) {
-  const auto may_run = [](const std::string& path) {
-    struct stat found {};
-    return ::stat(path.c_str(), &found) == 0 && S_ISREG(found.st_mode) &&
-           ::access(path.c_str(), X_OK) == 0;
-  };
   if (name.find('/') != std::string::npos) {
-    if (may_run(name)) return name;
+    if (is_program(name)) return name;
     return not_found("find the program " + name + ": no such file that may be executed");
   }
   const char* const set = ::getenv("PATH");
@@ -29,7 +31,7 @@ inline Result<std::string> find_program(const std::string& name) {
   while (!name.empty()) {
     const size_t end = rest.find(':');
     const std::string path = std::string(rest.substr(0, end)) + "/" + name;
-    if (path.front() == '/' && may_run(path)) return path;
+    if (path.front() == '/' && is_program(path)) return path;
     if (end == std::string_view::npos) break;
     rest.remove_prefix(end + 1);
   }
